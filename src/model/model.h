@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+// A loaded model: its spec, its weights (views into mapped files) and the forward pass.
+// Loading checks every tensor's presence, shape and type before anything is computed. A Model is immutable once
+// loaded; Forward may be called from one thread at a time with one Compute.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "kernels/ops.h"
+#include "model/spec.h"
+#include "model/state.h"
+#include "model/weights.h"
+
+namespace deepshock {
+
+// Some tokens of one sequence, to be appended to its state.
+struct SequenceChunk {
+  KvView* kv = nullptr;
+  std::span<const int32_t> tokens;
+  bool all_logits = false;  // logits of every token, or of the last only
+};
+
+// What the routers chose for a batch of T rows in one layer.
+struct RoutingView {
+  int layer;
+  int64_t num_tokens;                // T
+  int num_chosen;                    // K
+  std::span<const float> logits;     // [T, E] before scoring, bias included where the router has one
+  std::span<const int32_t> experts;  // [T, K], descending by selection score
+  std::span<const float> weights;    // [T, K] as applied
+};
+
+// Receives intermediate results as they are computed, on the thread that called Forward.
+class ForwardObserver {
+ public:
+  virtual ~ForwardObserver() = default;
+  // index 0: embeddings; i + 1: output of layer i; the last one (index L) after the final norm. [T, H]
+  virtual void OnHiddenState(int index, std::span<const float> hidden) { (void)index, (void)hidden; }
+  virtual void OnRouting(const RoutingView& routing) { (void)routing; }
+};
+
+struct ForwardOutput {
+  std::vector<float> logits;  // [R, V]: for each chunk in order, its last token or all its tokens
+  std::vector<float> hidden;  // [T, H] after the final norm, every token (what an MTP layer reads)
+};
+
+class Model {
+ public:
+  // `path`: a Hugging Face folder or a .gguf file (of a split model, any part).
+  static Result<std::unique_ptr<Model>> Load(const std::string& path);
+
+  const ModelSpec& spec() const { return spec_; }
+  const ModelWeights& weights() const { return weights_; }
+  StateSpec state_spec() const;
+
+  // Computes all chunks in one pass and appends them to their states. Chunks must be of different sequences.
+  // Fails when a token id is outside the vocabulary or a state lacks room; then no state has changed.
+  Status Forward(Compute& compute, std::span<const SequenceChunk> chunks, ForwardObserver* observer,
+                 ForwardOutput* output) const;
+
+  // Runs MTP layer 0 over positions of one sequence: hidden [T, H] are the main model's final-norm outputs at
+  // positions p .. p+T-1, next_tokens [T] the tokens at p+1 .. p+T. logits [T, V] predict positions p+2 .. p+T+1.
+  // Uses the state's MTP rows at p .. p+T-1, where p = first_position.
+  Status ForwardMtp(Compute& compute, KvView* kv, int64_t first_position, std::span<const float> hidden,
+                    std::span<const int32_t> next_tokens, std::vector<float>* logits) const;
+
+ private:
+  Model() = default;
+  ModelSpec spec_;
+  ModelWeights weights_;
+};
+
+}  // namespace deepshock
