@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+// deepshock: one program, a subcommand for each job.
+#include <CLI/CLI.hpp>
+#include <vector>
+
+#include "apps/deepshock/commands.h"
+
+int main(int argc, char** argv) {
+  CLI::App app("Deepshock runs Mixture-of-Experts language models, experts first.", "deepshock");
+  deepshock::CommonOptions common;
+  deepshock::AddCommonOptions(app, 0, &common);
+  app.require_subcommand(0, 1);
+  app.footer(
+      "Examples:\n"
+      "  deepshock run                                   chat with the embedded default model\n"
+      "  deepshock run MODEL --prompt \"Hello\"            answer once\n"
+      "deepshock COMMAND --help tells a command's options.");
+  const std::vector<deepshock::Command> commands = {
+  };
+  return deepshock::RunProgram(app, commands, argc, argv);
+}
