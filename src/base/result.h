@@ -74,6 +74,7 @@ class [[nodiscard]] Result {
   T* operator->() { return &value(); }
   const T* operator->() const { return &value(); }
 
+  // The same value, or the same error with "context: " in front.
   Result WithContext(const std::string& context) && {
     if (ok()) return std::move(*this);
     return status_.WithContext(context);

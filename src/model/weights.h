@@ -4,21 +4,17 @@
 // llama.cpp defines it; architecture files map it to the Hugging Face name.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "base/result.h"
+#include "experts/expert_weights.h"
 #include "model/spec.h"
 #include "tensor/matrix.h"
 
 namespace deepshock {
-
-struct ExpertWeights {
-  Matrix gate, up;                 // [I, H]
-  Matrix down;                     // [H, I]
-  Matrix gate_bias, up_bias;       // [1, I]
-  Matrix down_bias;                // [1, H]
-};
 
 struct LayerWeights {
   Matrix attn_norm;  // [1, H]
@@ -31,8 +27,8 @@ struct LayerWeights {
   Matrix q_a, q_a_norm, q_b;  // [q_rank, H], [1, q_rank], [heads * (nope + rope), q_rank]
   Matrix kv_a, kv_a_norm;     // [kv_rank + rope, H], [1, kv_rank]
   Matrix kv_b;                // [heads * (nope + v), kv_rank]; absent where k_b and v_b are stored
-  std::vector<Matrix> k_b;    // [heads] of [kv_rank, nope]: llama.cpp's transposed key half
-  std::vector<Matrix> v_b;    // [heads] of [v, kv_rank]
+  Matrix k_b;                 // [heads * kv_rank, nope]: llama.cpp's transposed key half of kv_b
+  Matrix v_b;                 // [heads * v, kv_rank]
   Matrix output;              // [H, heads * v_head_dim]
   Matrix output_bias;         // [1, H]
 
@@ -64,5 +60,40 @@ struct ModelWeights {
   // What the views point into: mapped files, and the few tensors that had to be rearranged.
   std::vector<std::shared_ptr<const void>> storage;
 };
+
+// One weight as the spec declares it.
+struct WeightDecl {
+  std::string name;  // canonical, without "blk.N.": "attn_q.weight", "ffn_gate_exps.weight"
+  int layer = -1;    // -1: global; from L on: the MTP layers
+  int expert = -1;   // -1: not a routed expert's
+  int64_t rows = 0;
+  int64_t cols = 0;
+  bool optional = false;   // may be absent; CheckWeights settles which combinations are whole
+  bool is_vector = false;  // a norm weight or bias: stored with one dimension
+};
+
+// "blk.3.attn_q.weight", or "blk.3.ffn_gate_exps.weight of expert 7": how messages name a weight.
+std::string Describe(const WeightDecl& decl);
+
+// Containers of the right sizes, every matrix absent. num_mtp_layers <= spec.num_mtp_layers are to be loaded.
+ModelWeights EmptyWeights(const ModelSpec& spec, int num_mtp_layers);
+
+// Calls visit for each weight that the spec declares, in file order: global, then layer by layer, experts inside.
+// Stops at the first error.
+using WeightVisitor = std::function<Status(const WeightDecl&, Matrix&)>;
+using ConstWeightVisitor = std::function<Status(const WeightDecl&, const Matrix&)>;
+Status VisitWeights(const ModelSpec& spec, ModelWeights& weights, const WeightVisitor& visit);
+Status VisitWeights(const ModelSpec& spec, const ModelWeights& weights, const ConstWeightVisitor& visit);
+
+// What a loaded model is made of.
+struct WeightTotals {
+  int64_t parameters = 0;         // all, MTP layers included
+  int64_t mtp_parameters = 0;     // of them in MTP layers
+  int64_t active_parameters = 0;  // multiplied for one token: chosen experts, the head, one embedding row left out
+  int64_t bytes = 0;              // stored, scales included
+  int64_t expert_bytes = 0;       // of them routed experts
+  int64_t active_bytes = 0;       // read for one token
+};
+WeightTotals CountWeights(const ModelSpec& spec, const ModelWeights& weights);
 
 }  // namespace deepshock

@@ -26,8 +26,13 @@ struct Matrix {
 
   explicit operator bool() const { return data != nullptr; }
   const std::byte* Row(int64_t row) const { return data + row * row_stride; }
-  // Stored bytes that one pass over the matrix reads, scales left out.
-  int64_t bytes() const { return rows * RowBytes(dtype, cols); }
+  // Stored bytes that one pass over the matrix reads.
+  int64_t bytes() const {
+    int64_t scale_bytes = 0;
+    if (dtype == DType::kMxfp4Split) scale_bytes = rows * (cols / 32);
+    if (dtype == DType::kF8E4M3) scale_bytes = (rows + 127) / 128 * ((cols + 127) / 128) * 4;
+    return rows * RowBytes(dtype, cols) + scale_bytes;
+  }
 };
 
 // Rows [begin, begin + count) of `m`, no copy.

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+// `deepshock eval nll`: mean negative log-likelihood over a file of token ids.
+#include <CLI/CLI.hpp>
+#include <cmath>
+#include <cstring>
+#include <memory>
+
+#include "apps/common/progress.h"
+#include "apps/deepshock/commands.h"
+#include "base/json.h"
+#include "base/mapped_file.h"
+#include "runtime/evaluate.h"
+
+namespace deepshock {
+namespace {
+
+struct Options : CommonOptions {
+  std::string model;
+  std::string tokens;
+  int64_t length = 512;
+};
+
+// Little-endian int32 ids, nothing else in the file.
+Result<std::vector<int32_t>> ReadTokens(const std::string& path) {
+  DS_ASSIGN(const auto file, MappedFile::Open(path));
+  const size_t size = file->bytes().size();
+  if (size % sizeof(int32_t) != 0) return Fail("{}: expected 4 bytes a token, found {} bytes", path, size);
+  std::vector<int32_t> tokens(size / sizeof(int32_t));
+  if (size > 0) std::memcpy(tokens.data(), file->bytes().data(), size);
+  return tokens;
+}
+
+Result<int> EvalNll(const Options& options) {
+  DS_ASSIGN(const std::string path, FindModelArgument(options.model));
+  DS_ASSIGN(Machine machine, MakeMachine(options));
+  DS_ASSIGN(const std::vector<int32_t> tokens, ReadTokens(options.tokens));
+  DS_ASSIGN(const auto model, Model::Load(path));
+  ProgressBar bar("sequences", options.quiet);
+  DS_ASSIGN(const NllResult result, MeanNll(*model, *machine.compute, tokens, options.length,
+                                            [&](int64_t done, int64_t total) { bar.Update(done, total); })
+                                        .WithContext(options.tokens));
+  bar.Finish();
+  if (options.json) {
+    const nlohmann::ordered_json json = {{"nll", result.nll}, {"tokens", result.num_tokens}};
+    DS_RETURN_IF_ERROR(WriteStdout(json.dump() + "\n"));
+  } else {
+    DS_RETURN_IF_ERROR(WriteStdout(fmt::format("nll {:.6f} nats a token, perplexity {:.4f}, over {} tokens\n",
+                                               result.nll, std::exp(result.nll), result.num_tokens)));
+  }
+  return 0;
+}
+
+}  // namespace
+
+Command AddEval(CLI::App& program) {
+  auto options = std::make_shared<Options>();
+  CLI::App* eval = program.add_subcommand("eval", "Measure a model's quality");
+  eval->require_subcommand(1);
+  CLI::App* app = eval->add_subcommand("nll", "Mean negative log-likelihood over token ids");
+  app->add_option("MODEL", options->model, kModelHelp)->required();
+  app->add_option("--tokens", options->tokens, "Token ids, little-endian int32")->type_name("FILE.i32")->required();
+  app->add_option("--length", options->length, "Tokens a sequence; positions 1 to length-1 of each are predicted")
+      ->capture_default_str()
+      ->check(CLI::Range(int64_t{2}, int64_t{1} << 24));
+  AddCommonOptions(*app, kComputeOptions | kJsonOption | kQuietOption, options.get());
+  app->footer(
+      "Examples:\n"
+      "  deepshock eval nll models/tiny-moe.gguf --tokens text.val.i32 --length 512\n"
+      "  deepshock eval nll MODEL --tokens text.val.i32 --json | jq .nll");
+  return {app, [options] { return EvalNll(*options); }};
+}
+
+}  // namespace deepshock

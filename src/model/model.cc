@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "model/model.h"
+
+#include <algorithm>
+#include <set>
+
+#include "model/forward.h"
+
+namespace deepshock {
+
+void AddRows(const Rope& rope, KvView* kv, int64_t first_position, int64_t count, Batch* batch) {
+  for (int64_t i = 0; i < count; ++i) {
+    batch->rows.push_back({kv, first_position + i, batch->angles.size()});
+    batch->angles.push_back(rope.At(first_position + i));
+  }
+}
+
+void DecoderLayer(ForwardContext& context, const LayerWeights& w, const LayerSpec& layer, int layer_index,
+                  const Batch& batch, float* x) {
+  const ModelSpec& spec = context.spec;
+  const int64_t num_tokens = batch.size(), size = num_tokens * spec.hidden;
+  const auto eps = static_cast<float>(spec.norm_eps);
+  std::vector<float> normed(static_cast<size_t>(size)), out(static_cast<size_t>(size));
+  RmsNorm(context.compute, w.attn_norm, eps, x, num_tokens, normed.data());
+  if (spec.attention.kind == AttentionKind::kLatent) {
+    LatentAttention(context, w, layer_index, batch, normed.data(), out.data());
+  } else {
+    GroupedAttention(context, w, layer, layer_index, batch, normed.data(), out.data());
+  }
+  context.compute.kernels->axpy(1.0f, out.data(), x, size);
+  RmsNorm(context.compute, w.ffn_norm, eps, x, num_tokens, normed.data());
+  FeedForward(context, w, layer, layer_index, num_tokens, normed.data(), out.data());
+  context.compute.kernels->axpy(1.0f, out.data(), x, size);
+}
+
+namespace {
+
+// x [T, H]
+std::vector<float> Embed(const Compute& compute, const Matrix& embedding, std::span<const int32_t> tokens) {
+  std::vector<float> x(tokens.size() * static_cast<size_t>(embedding.cols));
+  for (size_t t = 0; t < tokens.size(); ++t) {
+    compute.kernels->decode_row(embedding, tokens[t], x.data() + t * static_cast<size_t>(embedding.cols));
+  }
+  return x;
+}
+
+Status CheckTokens(std::span<const int32_t> tokens, int64_t vocab_size) {
+  for (const int32_t token : tokens) {
+    if (token < 0 || token >= vocab_size) {
+      return Fail("token id {}: expected 0 to {}, the model's vocabulary", token, vocab_size - 1);
+    }
+  }
+  return {};
+}
+
+Status CheckChunks(std::span<const SequenceChunk> chunks, int64_t vocab_size) {
+  std::set<const KvView*> seen;
+  for (const SequenceChunk& chunk : chunks) {
+    DS_CHECK(chunk.kv != nullptr && !chunk.tokens.empty(), "a chunk has a state and at least one token");
+    DS_CHECK(seen.insert(chunk.kv).second, "chunks of one pass belong to different sequences");
+    DS_RETURN_IF_ERROR(CheckTokens(chunk.tokens, vocab_size));
+    const int64_t wanted = chunk.kv->length + static_cast<int64_t>(chunk.tokens.size());
+    if (wanted > chunk.kv->capacity) {
+      return Fail("context: expected at most {} tokens, found {}", chunk.kv->capacity, wanted);
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+StateSpec Model::state_spec() const {
+  const AttentionSpec& a = spec_.attention;
+  const int64_t width = a.kind == AttentionKind::kLatent
+                            ? int64_t{a.kv_lora_rank} + a.rope_dim
+                            : int64_t{a.num_kv_heads} * (a.head_dim + a.v_head_dim);
+  StateSpec state;
+  state.floats_per_token.assign(weights_.layers.size() + weights_.mtp.size(), width);
+  return state;
+}
+
+Status Model::Forward(Compute& compute, std::span<const SequenceChunk> chunks, ForwardObserver* observer,
+                      ForwardOutput* output) const {
+  DS_RETURN_IF_ERROR(CheckChunks(chunks, spec_.vocab_size));
+  const Rope rope(spec_.rope);
+  LocalExecutor executor;
+  ForwardContext context{compute, spec_, rope, executor, observer};
+  Batch batch;
+  std::vector<int32_t> tokens;
+  for (const SequenceChunk& chunk : chunks) {
+    AddRows(rope, chunk.kv, chunk.kv->length, static_cast<int64_t>(chunk.tokens.size()), &batch);
+    tokens.insert(tokens.end(), chunk.tokens.begin(), chunk.tokens.end());
+  }
+  const int64_t hidden = spec_.hidden;
+  std::vector<float> x = Embed(compute, weights_.embedding, tokens);
+  for (int l = 0; l < spec_.num_layers(); ++l) {
+    if (observer != nullptr) observer->OnHiddenState(l, x);
+    DecoderLayer(context, weights_.layers[static_cast<size_t>(l)], spec_.layers[static_cast<size_t>(l)], l, batch,
+                 x.data());
+  }
+  RmsNorm(compute, weights_.output_norm, static_cast<float>(spec_.norm_eps), x.data(), batch.size(), x.data());
+  if (observer != nullptr) observer->OnHiddenState(spec_.num_layers(), x);
+
+  std::vector<float> wanted;  // [R, H]
+  int64_t row = 0;
+  for (const SequenceChunk& chunk : chunks) {
+    const auto count = static_cast<int64_t>(chunk.tokens.size());
+    const int64_t first = chunk.all_logits ? row : row + count - 1;
+    row += count;
+    wanted.insert(wanted.end(), x.begin() + first * hidden, x.begin() + row * hidden);
+    chunk.kv->length += count;
+  }
+  const int64_t num_wanted = static_cast<int64_t>(wanted.size()) / hidden;
+  output->logits.resize(static_cast<size_t>(num_wanted * spec_.vocab_size));
+  MatMul(compute, weights_.head, {}, wanted.data(), num_wanted, output->logits.data());
+  output->hidden = std::move(x);
+  return {};
+}
+
+Status Model::ForwardMtp(Compute& compute, KvView* kv, int64_t first_position, std::span<const float> hidden,
+                         std::span<const int32_t> next_tokens, std::vector<float>* logits) const {
+  if (weights_.mtp.empty()) return Fail("the checkpoint has no multi-token-prediction layer");
+  const auto num_tokens = static_cast<int64_t>(next_tokens.size());
+  const int64_t h = spec_.hidden;
+  DS_CHECK(static_cast<int64_t>(hidden.size()) == num_tokens * h, "one hidden state a token");
+  DS_CHECK(first_position + num_tokens <= kv->capacity, "the state has room");
+  DS_RETURN_IF_ERROR(CheckTokens(next_tokens, spec_.vocab_size));
+  const MtpWeights& mtp = weights_.mtp[0];
+  const auto eps = static_cast<float>(spec_.norm_eps);
+
+  // eh_proj reads [normed embedding | normed hidden] (DeepSeek-V3, arXiv 2412.19437, equation 21).
+  std::vector<float> embedded = Embed(compute, mtp.embedding ? mtp.embedding : weights_.embedding, next_tokens);
+  std::vector<float> normed(hidden.size());
+  RmsNorm(compute, mtp.embedding_norm, eps, embedded.data(), num_tokens, embedded.data());
+  RmsNorm(compute, mtp.hidden_norm, eps, hidden.data(), num_tokens, normed.data());
+  std::vector<float> joined(static_cast<size_t>(num_tokens * 2 * h));
+  for (int64_t t = 0; t < num_tokens; ++t) {
+    std::copy_n(embedded.begin() + t * h, h, joined.begin() + t * 2 * h);
+    std::copy_n(normed.begin() + t * h, h, joined.begin() + t * 2 * h + h);
+  }
+  std::vector<float> x(hidden.size());
+  MatMul(compute, mtp.projection, {}, joined.data(), num_tokens, x.data());
+
+  const Rope rope(spec_.rope);
+  LocalExecutor executor;
+  ForwardContext context{compute, spec_, rope, executor, nullptr};
+  Batch batch;
+  AddRows(rope, kv, first_position, num_tokens, &batch);
+  DecoderLayer(context, mtp.layer, spec_.mtp_layer, spec_.num_layers(), batch, x.data());
+  RmsNorm(compute, mtp.head_norm, eps, x.data(), num_tokens, x.data());
+  logits->resize(static_cast<size_t>(num_tokens * spec_.vocab_size));
+  MatMul(compute, mtp.head ? mtp.head : weights_.head, {}, x.data(), num_tokens, logits->data());
+  return {};
+}
+
+}  // namespace deepshock
