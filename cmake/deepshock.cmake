@@ -5,7 +5,7 @@ add_library(ds_flags INTERFACE)
 target_compile_options(ds_flags INTERFACE -Wall -Wextra -Wshadow -Wnon-virtual-dtor -Werror)
 # A product and a sum are fused only where the source says so: the same numbers from every compiler.
 target_compile_options(ds_flags INTERFACE -ffp-contract=off)
-target_include_directories(ds_flags INTERFACE ${PROJECT_SOURCE_DIR}/src)
+target_include_directories(ds_flags INTERFACE ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR}/include)
 target_compile_definitions(ds_flags INTERFACE DEEPSHOCK_VERSION="${PROJECT_VERSION}")
 if(DEEPSHOCK_SANITIZE)
   target_compile_options(ds_flags INTERFACE -fsanitize=${DEEPSHOCK_SANITIZE} -fno-omit-frame-pointer

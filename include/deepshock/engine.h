@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+// Engine: a model, its tokenizer and chat template, and the threads that run them, behind one small interface.
+// Submit requests, then call Step until it returns false; requests that wait are computed together, and a finished
+// one makes room for the next. All calls from one thread at a time. Reads no environment and never prints or exits.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <nlohmann/json_fwd.hpp>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "deepshock/generation.h"
+
+namespace deepshock {
+
+struct EngineOptions {
+  int num_threads = 0;         // 0: one for each physical core
+  std::string kernels;         // instruction set by name; empty: the fastest
+  int batch_size = 1;          // sequences computed together
+  int prefill_chunk = 512;     // prompt tokens computed in one pass
+  int64_t context_length = 0;  // at most the model's; 0: the model's
+};
+
+struct ModelInfo {
+  std::string architecture;  // "deepseek_v3"
+  std::string name;          // what the checkpoint calls itself; may be empty
+  int64_t vocab_size = 0;
+  int64_t context_length = 0;  // tokens of prompt and output together
+};
+
+// What a conversation leaves in the model's memory. Made by Engine::NewSession; dies before its engine.
+class Session {
+ public:
+  virtual ~Session() = default;
+  virtual int64_t num_tokens() const = 0;
+  virtual void Clear() = 0;
+};
+
+class Engine {
+ public:
+  // `path`: a Hugging Face folder or a .gguf file, with a tokenizer.
+  static Result<std::unique_ptr<Engine>> Load(const std::string& path, const EngineOptions& options = {});
+  ~Engine();
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
+
+  const ModelInfo& info() const;
+  // What the checkpoint's generation_config.json recommends.
+  const std::optional<SamplingOptions>& recommended_sampling() const;
+
+  // A prompt to be continued: the text's tokens, after the begin-of-sequence token where the model wants one.
+  // "<|...|>" in the text that is a special token becomes that token.
+  std::vector<int32_t> EncodePrompt(std::string_view text) const;
+  // A conversation through the chat template. `messages` as in OpenAI's API; `tools` an array or null.
+  Result<std::vector<int32_t>> EncodeChat(const nlohmann::ordered_json& messages,
+                                          const nlohmann::ordered_json& tools) const;
+  // Success when the model has a chat template; the error tells that it has none, or why it does not compile.
+  Status ChatTemplateStatus() const;
+  std::string Decode(std::span<const int32_t> tokens) const;
+
+  std::unique_ptr<Session> NewSession() const;
+
+  // Queues a request; whatever is wrong with it is reported through on_done, from Step.
+  uint64_t Submit(GenerationRequest request);
+  // Ends a request at the next Step. An unknown or finished id is ignored.
+  void Cancel(uint64_t id);
+  // One pass of the model. False when nothing is left to do.
+  bool Step();
+  // Submitted and not finished.
+  int64_t num_requests() const;
+
+  // Submits and runs until this request is done, others with it.
+  GenerationResult Generate(GenerationRequest request);
+
+ private:
+  struct Impl;
+  explicit Engine(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace deepshock

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a caller asks of the engine and what comes back: plain data, part of the stable API.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/result.h"
+
+namespace deepshock {
+
+// How the next token is drawn. The steps run in this order, each on what the one before left (the order of Hugging
+// Face transformers and vLLM; llama.cpp applies the temperature last):
+//   logit bias, repetition penalty, presence and frequency penalty, temperature, top-k, top-p, min-p.
+// Ties go to the lower token id.
+struct SamplingOptions {
+  double temperature = 1.0;  // >= 0; 0: greedy, the likeliest token after bias and penalties
+  int64_t top_k = 0;         // >= 0; keep the k likeliest; 0: all
+  double top_p = 1.0;        // (0, 1]; keep the likeliest ones until their probabilities reach p
+  double min_p = 0.0;        // [0, 1]; keep those with at least min_p times the likeliest one's probability
+  // > 0; 1: off. Logits of tokens in the prompt or the output are divided by it when positive, else multiplied
+  // (arXiv 1909.05858).
+  double repetition_penalty = 1.0;
+  // [-2, 2]; subtracted from the logits of tokens in the output: once, and once for each occurrence.
+  double presence_penalty = 0.0;
+  double frequency_penalty = 0.0;
+  std::vector<std::pair<int32_t, double>> logit_bias;  // token id, what is added to its logit
+  // The same seed gives the same text, whatever else is in the batch and however many threads compute. None: a
+  // random one, reported in the result.
+  std::optional<uint64_t> seed;
+};
+
+enum class FinishReason { kStop, kLength, kCancelled, kError };
+std::string_view FinishReasonName(FinishReason reason);  // "stop", "length", "cancelled", "error"
+
+struct TokenLogprob {
+  int32_t token = -1;
+  float logprob = 0;  // natural, of the model's own distribution: before bias, penalties and temperature
+};
+struct TokenLogprobs {
+  TokenLogprob chosen;
+  std::vector<TokenLogprob> top;  // the likeliest ones, descending
+};
+
+// One generated token as it is streamed. `text` is what became final with it: often empty (half a character, the
+// beginning of a possible stop string), and left over text comes at the end with token -1.
+struct StreamedToken {
+  int32_t token = -1;
+  std::string_view text;
+  const TokenLogprobs* logprobs = nullptr;  // null unless asked for
+};
+
+struct GenerationResult {
+  Status status;  // an error goes with FinishReason::kError
+  FinishReason finish_reason = FinishReason::kError;
+  std::string text;             // without the stop string
+  std::vector<int32_t> tokens;  // all generated ones, the end-of-sequence token included
+  std::vector<TokenLogprobs> logprobs;
+  uint64_t seed = 0;  // the one used
+  int64_t prompt_tokens = 0;
+  int64_t cached_prompt_tokens = 0;  // of these, how many the session still held
+  double first_token_ms = 0;         // since submission
+  double total_ms = 0;               // since submission
+  double decode_ms = 0;              // from the first token to the last
+  // Tokens after the first one over decode_ms; 0 when there are none.
+  double TokensPerSecond() const;
+};
+
+class Session;
+
+struct GenerationRequest {
+  std::vector<int32_t> prompt;
+  int64_t max_tokens = 0;  // 0: until the context is full
+  SamplingOptions sampling;
+  std::vector<std::string> stop;     // generation ends before the first of them
+  std::vector<int32_t> stop_tokens;  // besides the model's own end-of-sequence tokens
+  bool ignore_eos = false;
+  bool keep_special_tokens = false;  // in the text
+  int num_logprobs = -1;             // -1: none; 0: of the chosen token; n: and of the n likeliest
+  Session* session = nullptr;        // keeps the state after this request, and reuses what the prompts share
+  // Both run on the thread that calls Step, and may call Submit and Cancel. Returning false cancels the request.
+  std::function<bool(const StreamedToken&)> on_token;
+  std::function<void(GenerationResult)> on_done;  // called exactly once
+};
+
+}  // namespace deepshock

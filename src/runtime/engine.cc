@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "deepshock/engine.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <system_error>
+#include <utility>
+
+#include "base/thread_pool.h"
+#include "kernels/ops.h"
+#include "model/model.h"
+#include "runtime/model_text.h"
+#include "runtime/scheduler.h"
+#include "runtime/token_model.h"
+
+namespace deepshock {
+namespace {
+
+constexpr int kMaxBatchSize = 4096;
+constexpr int kMaxPrefillChunk = 1 << 16;
+
+Status CheckOptions(const EngineOptions& options) {
+  const auto check = [](const char* name, int64_t value, int64_t low, int64_t high) {
+    return value >= low && value <= high ? Status()
+                                         : Fail("{}: expected {} to {}, found {}", name, low, high, value);
+  };
+  DS_RETURN_IF_ERROR(check("threads", options.num_threads, 0, 1024));
+  DS_RETURN_IF_ERROR(check("batch_size", options.batch_size, 1, kMaxBatchSize));
+  DS_RETURN_IF_ERROR(check("prefill_chunk", options.prefill_chunk, 1, kMaxPrefillChunk));
+  return {};
+}
+
+Result<int64_t> ContextLength(const EngineOptions& options, const Model& model) {
+  const int64_t longest = model.spec().context_length;
+  if (options.context_length == 0) return longest;
+  if (options.context_length >= 2 && options.context_length <= longest) return options.context_length;
+  return Fail("context: expected 2 to {} tokens, what the model was made for, found {}", longest,
+              options.context_length);
+}
+
+}  // namespace
+
+// Declared in the order that destruction needs: whoever points at something comes after it.
+struct Engine::Impl {
+  std::unique_ptr<ThreadPool> pool;
+  std::optional<Compute> compute;
+  std::unique_ptr<Model> model;
+  ModelText text;
+  ModelInfo info;
+  std::optional<LoadedModel> token_model;
+  std::optional<Scheduler> scheduler;
+};
+
+Engine::Engine(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Engine::~Engine() = default;
+
+Result<std::unique_ptr<Engine>> Engine::Load(const std::string& path, const EngineOptions& options) {
+  DS_RETURN_IF_ERROR(CheckOptions(options));
+  auto impl = std::make_unique<Impl>();
+  const Kernels* kernels = &BestKernels();
+  if (!options.kernels.empty()) {
+    DS_ASSIGN(kernels, KernelsByName(options.kernels));
+  }
+  const int num_threads = options.num_threads == 0 ? DefaultNumThreads() : options.num_threads;
+  try {
+    impl->pool = std::make_unique<ThreadPool>(num_threads);
+  } catch (const std::system_error& e) {
+    return Fail("cannot start {} threads: {}", num_threads, e.what());
+  }
+  impl->compute.emplace(*kernels, *impl->pool);
+  DS_ASSIGN(impl->model, Model::Load(path));
+  DS_ASSIGN(impl->text, LoadModelText(path));
+  const ModelSpec& spec = impl->model->spec();
+  DS_ASSIGN(const int64_t context_length, ContextLength(options, *impl->model));
+  impl->info = {spec.architecture, spec.name, spec.vocab_size, context_length};
+
+  SchedulerOptions scheduling;
+  scheduling.batch_size = options.batch_size;
+  scheduling.prefill_chunk = options.prefill_chunk;
+  scheduling.eos_tokens = spec.eos_tokens;
+  scheduling.eos_tokens.insert(scheduling.eos_tokens.end(), impl->text.eos_tokens.begin(),
+                               impl->text.eos_tokens.end());
+  impl->token_model.emplace(*impl->model, *impl->compute, context_length);
+  impl->scheduler.emplace(*impl->token_model, impl->text.tokenizer.get(), std::move(scheduling));
+  return std::unique_ptr<Engine>(new Engine(std::move(impl)));
+}
+
+const ModelInfo& Engine::info() const { return impl_->info; }
+
+const std::optional<SamplingOptions>& Engine::recommended_sampling() const {
+  return impl_->text.recommended_sampling;
+}
+
+std::vector<int32_t> Engine::EncodePrompt(std::string_view text) const { return impl_->text.EncodePrompt(text); }
+
+Result<std::vector<int32_t>> Engine::EncodeChat(const nlohmann::ordered_json& messages,
+                                                const nlohmann::ordered_json& tools) const {
+  return impl_->text.EncodeChat(messages, tools);
+}
+
+Status Engine::ChatTemplateStatus() const {
+  return impl_->text.chat_template != nullptr ? Status() : impl_->text.template_status;
+}
+
+std::string Engine::Decode(std::span<const int32_t> tokens) const { return impl_->text.tokenizer->Decode(tokens); }
+
+std::unique_ptr<Session> Engine::NewSession() const {
+  return std::make_unique<SequenceState>(impl_->model->state_spec(), impl_->info.context_length);
+}
+
+uint64_t Engine::Submit(GenerationRequest request) { return impl_->scheduler->Submit(std::move(request)); }
+void Engine::Cancel(uint64_t id) { impl_->scheduler->Cancel(id); }
+bool Engine::Step() { return impl_->scheduler->Step(); }
+int64_t Engine::num_requests() const { return impl_->scheduler->num_requests(); }
+
+GenerationResult Engine::Generate(GenerationRequest request) {
+  GenerationResult result;
+  bool done = false;
+  auto on_done = std::move(request.on_done);
+  request.on_done = [&](GenerationResult finished) {
+    result = finished;
+    done = true;
+    if (on_done) on_done(std::move(finished));
+  };
+  Submit(std::move(request));
+  while (!done) Step();
+  return result;
+}
+
+}  // namespace deepshock

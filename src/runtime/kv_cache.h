@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+// KvCache: owns the memory behind one sequence's KvView. Starts small and doubles up to the context length, so that
+// short sequences in long-context models stay cheap. One thread.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "base/result.h"
+#include "model/state.h"
+
+namespace deepshock {
+
+class KvCache {
+ public:
+  // Allocates nothing yet.
+  KvCache(StateSpec spec, int64_t max_tokens);
+  KvCache(const KvCache&) = delete;
+  KvCache& operator=(const KvCache&) = delete;
+
+  // Makes room for `num_tokens` in all; present tokens stay. Fails past max_tokens and when memory runs out; then
+  // nothing has changed.
+  Status Reserve(int64_t num_tokens);
+  // Forgets the tokens from `length` on; keeps the memory.
+  void Truncate(int64_t length);
+
+  KvView* view() { return &view_; }
+  int64_t length() const { return view_.length; }
+  int64_t capacity() const { return view_.capacity; }
+  int64_t allocated_bytes() const;
+
+ private:
+  StateSpec spec_;
+  int64_t max_tokens_;
+  std::vector<std::unique_ptr<float[]>> layers_;  // each [capacity, floats_per_token]
+  KvView view_;
+};
+
+}  // namespace deepshock

@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/sampler.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+namespace deepshock {
+namespace {
+
+Status CheckRange(const char* name, double value, double low, double high) {
+  if (value >= low && value <= high) return {};
+  return Fail("{}: expected {} to {}, found {}", name, low, high, value);
+}
+
+// Fails on logits that no softmax can take, which means broken weights or a broken kernel.
+Status CheckLogits(std::span<const float> logits) {
+  for (size_t i = 0; i < logits.size(); ++i) {
+    if (!(logits[i] < std::numeric_limits<float>::infinity())) [[unlikely]] {
+      return Fail("logits: expected finite numbers, found {} for token {}", logits[i], i);
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+uint64_t SplitMix64::Next() {
+  state_ += 0x9e3779b97f4a7c15;
+  uint64_t z = state_;
+  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
+  z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
+  return z ^ (z >> 31);
+}
+
+double SplitMix64::NextUniform() { return static_cast<double>(Next() >> 11) * 0x1p-53; }
+
+Status ValidateSamplingRanges(const SamplingOptions& options) {
+  constexpr double kMax = std::numeric_limits<float>::max();
+  constexpr double kLeast = std::numeric_limits<float>::min();
+  DS_RETURN_IF_ERROR(CheckRange("temperature", options.temperature, 0, kMax));
+  if (options.top_k < 0) return Fail("top_k: expected 0 (off) or more, found {}", options.top_k);
+  if (!(options.top_p > 0 && options.top_p <= 1)) {
+    return Fail("top_p: expected more than 0 and at most 1, found {}", options.top_p);
+  }
+  DS_RETURN_IF_ERROR(CheckRange("min_p", options.min_p, 0, 1));
+  DS_RETURN_IF_ERROR(CheckRange("repetition_penalty", options.repetition_penalty, kLeast, kMax));
+  DS_RETURN_IF_ERROR(CheckRange("presence_penalty", options.presence_penalty, -2, 2));
+  DS_RETURN_IF_ERROR(CheckRange("frequency_penalty", options.frequency_penalty, -2, 2));
+  for (const auto& [token, bias] : options.logit_bias) {
+    if (!(bias < kMax)) return Fail("logit_bias of token {}: expected a number, found {}", token, bias);
+  }
+  return {};
+}
+
+Status ValidateSampling(const SamplingOptions& options, int64_t vocab_size) {
+  DS_RETURN_IF_ERROR(ValidateSamplingRanges(options));
+  for (const auto& [token, bias] : options.logit_bias) {
+    if (token < 0 || token >= vocab_size) {
+      return Fail("logit_bias: expected token ids 0 to {}, found {}", vocab_size - 1, token);
+    }
+  }
+  return {};
+}
+
+Sampler::Sampler(const SamplingOptions& options, uint64_t seed, std::span<const int32_t> prompt)
+    : options_(options), random_(seed) {
+  if (options_.repetition_penalty == 1.0) return;
+  for (const int32_t token : prompt) ++seen_[token];
+}
+
+void Sampler::ApplyBiasAndPenalties() {
+  const auto at = [&](int32_t token) -> float& { return logits_[static_cast<size_t>(token)]; };
+  for (const auto& [token, bias] : options_.logit_bias) at(token) += static_cast<float>(bias);
+  const float repetition = static_cast<float>(options_.repetition_penalty);
+  for (const auto& [token, count] : seen_) at(token) = at(token) > 0 ? at(token) / repetition : at(token) * repetition;
+  if (options_.presence_penalty == 0 && options_.frequency_penalty == 0) return;
+  for (const auto& [token, count] : output_counts_) {
+    at(token) -= static_cast<float>(options_.presence_penalty +
+                                    options_.frequency_penalty * static_cast<double>(count));
+  }
+}
+
+double Sampler::Weight(float logit) const {
+  return std::exp((static_cast<double>(logit) - static_cast<double>(largest_)) / options_.temperature);
+}
+
+void Sampler::SortUpTo(size_t sorted, size_t count) {
+  const auto begin = candidates_.begin() + static_cast<std::ptrdiff_t>(sorted);
+  const auto middle = candidates_.begin() + static_cast<std::ptrdiff_t>(count);
+  if (middle != candidates_.end()) std::nth_element(begin, middle, candidates_.end(), Before);
+  std::sort(begin, middle, Before);
+}
+
+void Sampler::KeepTopK() {
+  const size_t k = static_cast<size_t>(options_.top_k);
+  if (k == 0 || k >= candidates_.size()) return;
+  SortUpTo(0, k);
+  candidates_.resize(k);
+}
+
+void Sampler::KeepTopP() {
+  if (options_.top_p >= 1) return;
+  double total = 0;
+  for (const Candidate& c : candidates_) total += Weight(c.logit);
+  const double target = options_.top_p * total;
+  double reached = 0;
+  size_t kept = 0;
+  // A vocabulary is large and the nucleus mostly small: sort only as far as needed.
+  for (size_t sorted = 0; sorted < candidates_.size();) {
+    const size_t next = std::min(candidates_.size(), std::max<size_t>(64, sorted * 4));
+    SortUpTo(sorted, next);
+    sorted = next;
+    for (; kept < sorted; ++kept) {
+      reached += Weight(candidates_[kept].logit);
+      if (reached < target) continue;
+      candidates_.resize(kept + 1);
+      return;
+    }
+  }
+}
+
+void Sampler::KeepMinP() {
+  if (options_.min_p <= 0) return;
+  std::erase_if(candidates_, [&](const Candidate& c) { return Weight(c.logit) < options_.min_p; });
+}
+
+int32_t Sampler::Draw() {
+  double total = 0;
+  for (const Candidate& c : candidates_) total += Weight(c.logit);
+  const double target = random_.NextUniform() * total;
+  double reached = 0;
+  int32_t last = candidates_.front().token;
+  for (const Candidate& c : candidates_) {
+    const double weight = Weight(c.logit);
+    if (weight <= 0) continue;
+    last = c.token;
+    reached += weight;
+    if (reached > target) return c.token;
+  }
+  return last;  // rounding left the sum a hair below the target
+}
+
+Result<int32_t> Sampler::Next(std::span<const float> logits) {
+  DS_RETURN_IF_ERROR(CheckLogits(logits));
+  logits_.assign(logits.begin(), logits.end());
+  ApplyBiasAndPenalties();
+  const auto largest = std::max_element(logits_.begin(), logits_.end());
+  if (largest == logits_.end() || !std::isfinite(*largest)) {
+    return Fail("logits: no token of {} can be drawn", logits.size());
+  }
+  largest_ = *largest;
+  int32_t token = static_cast<int32_t>(largest - logits_.begin());  // the first, so ties go to the lower id
+  if (options_.temperature > 0) {
+    candidates_.clear();
+    for (size_t i = 0; i < logits_.size(); ++i) candidates_.push_back({logits_[i], static_cast<int32_t>(i)});
+    KeepTopK();
+    KeepTopP();
+    KeepMinP();
+    token = Draw();
+  }
+  ++output_counts_[token];
+  if (options_.repetition_penalty != 1.0) ++seen_[token];
+  return token;
+}
+
+TokenLogprobs LogprobsOf(std::span<const float> logits, int32_t chosen, int num_top) {
+  const float largest = *std::max_element(logits.begin(), logits.end());
+  double sum = 0;
+  for (const float logit : logits) sum += std::exp(static_cast<double>(logit) - static_cast<double>(largest));
+  const double log_sum = static_cast<double>(largest) + std::log(sum);
+  const auto entry = [&](int32_t token) {
+    return TokenLogprob{token, static_cast<float>(static_cast<double>(logits[static_cast<size_t>(token)]) - log_sum)};
+  };
+  TokenLogprobs result;
+  result.chosen = entry(chosen);
+  const size_t n = std::min(static_cast<size_t>(std::max(num_top, 0)), logits.size());
+  if (n == 0) return result;
+  std::vector<int32_t> order(logits.size());
+  for (size_t i = 0; i < order.size(); ++i) order[i] = static_cast<int32_t>(i);
+  std::partial_sort(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(n), order.end(),
+                    [&](int32_t a, int32_t b) {
+                      const float x = logits[static_cast<size_t>(a)], y = logits[static_cast<size_t>(b)];
+                      return x != y ? x > y : a < b;
+                    });
+  for (size_t i = 0; i < n; ++i) result.top.push_back(entry(order[i]));
+  return result;
+}
+
+}  // namespace deepshock

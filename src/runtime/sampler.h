@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+// Sampler: draws the tokens of one sequence from its logits; the order of the steps stands at SamplingOptions.
+// Its random numbers are its own, counted from the seed, so a sequence's text depends neither on what else is in the
+// batch nor on threads. Allocates one copy of the logits. One thread.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <unordered_map>
+#include <vector>
+
+#include "base/result.h"
+#include "deepshock/generation.h"
+
+namespace deepshock {
+
+// The splitmix64 generator (Steele, Lea, Flood, OOPSLA 2014): number n is a hash of seed + n * golden ratio.
+class SplitMix64 {
+ public:
+  explicit SplitMix64(uint64_t seed) : state_(seed) {}
+  uint64_t Next();
+  double NextUniform();  // [0, 1), 53 bits
+
+ private:
+  uint64_t state_;
+};
+
+// Each option within its range; they stand at SamplingOptions.
+Status ValidateSamplingRanges(const SamplingOptions& options);
+// That, and each biased token in the vocabulary.
+Status ValidateSampling(const SamplingOptions& options, int64_t vocab_size);
+
+class Sampler {
+ public:
+  // `options` must be valid. `prompt` counts for the repetition penalty.
+  Sampler(const SamplingOptions& options, uint64_t seed, std::span<const int32_t> prompt);
+
+  // Draws the next token and counts it as output. logits [V]. Fails on NaN and +inf, and when nothing can be drawn.
+  Result<int32_t> Next(std::span<const float> logits);
+
+ private:
+  struct Candidate {
+    float logit;
+    int32_t token;
+  };
+  // Descending by logit, ties to the lower id.
+  static bool Before(const Candidate& a, const Candidate& b) {
+    return a.logit != b.logit ? a.logit > b.logit : a.token < b.token;
+  }
+
+  void ApplyBiasAndPenalties();
+  void KeepTopK();
+  void KeepTopP();
+  void KeepMinP();
+  int32_t Draw();
+  // Sorts at least the first `count` candidates; those before `sorted` are sorted already.
+  void SortUpTo(size_t sorted, size_t count);
+  // exp((logit - largest) / temperature)
+  double Weight(float logit) const;
+
+  SamplingOptions options_;
+  SplitMix64 random_;
+  std::unordered_map<int32_t, int64_t> output_counts_;
+  std::unordered_map<int32_t, int64_t> seen_;  // prompt and output; empty without a repetition penalty
+  std::vector<float> logits_;                  // [V] after bias and penalties
+  std::vector<Candidate> candidates_;
+  float largest_ = 0;
+};
+
+// Log-probabilities under softmax(logits): of `chosen`, and of the `num_top` likeliest tokens.
+TokenLogprobs LogprobsOf(std::span<const float> logits, int32_t chosen, int num_top);
+
+}  // namespace deepshock

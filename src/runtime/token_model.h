@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the scheduler needs of a model. LoadedModel is the real one; tests bring their own.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "base/result.h"
+#include "model/model.h"
+
+namespace deepshock {
+
+class TokenModel {
+ public:
+  virtual ~TokenModel() = default;
+  // As Model::Forward: appends each chunk to its state; on failure no state has changed.
+  virtual Status Forward(std::span<const SequenceChunk> chunks, ForwardOutput* output) = 0;
+  virtual StateSpec state_spec() const = 0;
+  virtual int64_t vocab_size() const = 0;
+  virtual int64_t context_length() const = 0;
+};
+
+class LoadedModel final : public TokenModel {
+ public:
+  // Both must outlive this. context_length: at most the model's.
+  LoadedModel(const Model& model, Compute& compute, int64_t context_length)
+      : model_(model), compute_(compute), context_length_(context_length) {}
+  Status Forward(std::span<const SequenceChunk> chunks, ForwardOutput* output) override {
+    return model_.Forward(compute_, chunks, nullptr, output);
+  }
+  StateSpec state_spec() const override { return model_.state_spec(); }
+  int64_t vocab_size() const override { return model_.spec().vocab_size; }
+  int64_t context_length() const override { return context_length_; }
+
+ private:
+  const Model& model_;
+  Compute& compute_;
+  int64_t context_length_;
+};
+
+}  // namespace deepshock
