@@ -56,13 +56,14 @@ def blank(match):
 
 
 def tracked_files(root):
-    """What git tracks or would track; every file where there is no repository."""
-    listing = subprocess.run(["git", "-C", root, "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-                             capture_output=True, text=True)
-    if listing.returncode == 0:
+    """What git tracks or would track; outside a repository everything but the build folder."""
+    try:
+        listing = subprocess.run(["git", "-C", root, "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+                                 capture_output=True, text=True, check=True)
         names = listing.stdout.split("\0")
-    else:
+    except (FileNotFoundError, subprocess.CalledProcessError):
         names = [str(path.relative_to(root)) for path in root.rglob("*")]
+        names = [name for name in names if not name.startswith(("build/", ".git/"))]
     return sorted(name for name in set(names) if name and (root / name).is_file())
 
 
@@ -72,6 +73,9 @@ def check_include(name, target, root):
     own = name.split("/")
     if len(parts) < 2 or ".." in parts:
         return f'"{target}": expected "folder/file.h" relative to src/'
+    row = ROW.get(own[1], 0) if own[0] == "src" else len(LAYERS) + 1
+    if own[0] == "include" and parts[0] not in ("deepshock", "base"):
+        return f'"{target}": the public API may include only itself and base'
     if parts[0] == "apps":
         allowed = own[0] in ("apps", "bindings")
         exists = (root / target).is_file()
@@ -79,10 +83,11 @@ def check_include(name, target, root):
         allowed = own[0] == "tests" or name.endswith("_test.cc")
         exists = (root / target).is_file()
     elif parts[0] == "deepshock":
-        allowed, exists = True, (root / "include" / target).is_file()
+        # The public API is what the runtime offers: layers below it do not know it.
+        allowed, exists = row >= ROW["runtime"], (root / "include" / target).is_file()
     elif parts[0] in ROW:
+        allowed = own[1] == parts[0] or row > ROW[parts[0]]
         exists = (root / "src" / target).is_file()
-        allowed = own[0] != "src" or own[1] == parts[0] or ROW.get(own[1], 0) > ROW[parts[0]]
     else:
         return f'"{target}": {parts[0]} is no folder of src/, apps/ or tests/'
     if not exists:

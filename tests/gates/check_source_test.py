@@ -20,6 +20,9 @@ GOOD = {
     "src/text/bpe_test.cc": LICENSE + '#include "text/bpe.h"\n#include "tests/support/random.h"\n',
     "src/model/model.cc": LICENSE + '#include "kernels/ops.h"\n',
     "src/kernels/ops.h": LICENSE + "#pragma once\n",
+    "include/deepshock/engine.h": LICENSE + '#pragma once\n#include "base/result.h"\n',
+    "src/runtime/engine.cc": LICENSE + '#include "deepshock/engine.h"\n#include "model/model.h"\n',
+    "src/model/model.h": LICENSE + "#pragma once\n",
     "apps/common/options.h": LICENSE + "#pragma once\n",
     "apps/deepshock/main.cc": LICENSE + '#include "apps/common/options.h"\n#include "text/bpe.h"\nint y = getenv("A");',
     "tests/support/random.h": LICENSE + "#pragma once\n",
@@ -59,6 +62,10 @@ class CheckSource(unittest.TestCase):
 
     def test_include_of_tests_from_a_library(self):
         self.expect({"src/model/x.cc": LICENSE + '#include "tests/support/random.h"\n'}, "layers below")
+
+    def test_public_api(self):
+        self.expect({"src/model/x.cc": LICENSE + '#include "deepshock/engine.h"\n'}, "layers below")
+        self.expect({"include/deepshock/x.h": LICENSE + '#pragma once\n#include "tensor/matrix.h"\n'}, "public API")
 
     def test_include_without_folder(self):
         self.expect({"src/text/x.cc": LICENSE + '#include "bpe.h"\n'}, "folder/file.h")
