@@ -17,6 +17,7 @@ GOOD = {
     "src/text/bpe.cc": LICENSE + '// printf("x") and getenv("y") in a comment, "throw" in a string\n'
                                  'const char* k = "exit(1) stderr throw";\n#include "base/json.h"\n',
     "src/text/bpe.h": LICENSE + "#pragma once\n",
+    "src/text/test_strings.h": LICENSE + "#pragma once\n#include <gtest/gtest.h>\n",
     "src/text/bpe_test.cc": LICENSE + '#include "text/bpe.h"\n#include "tests/support/random.h"\n',
     "src/model/model.cc": LICENSE + '#include "kernels/ops.h"\n',
     "src/kernels/ops.h": LICENSE + "#pragma once\n",
