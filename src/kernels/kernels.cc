@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/kernels.h"
+
+#include <algorithm>
+
+#include "kernels/isa.h"
+#include "tensor/codec.h"
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
+namespace deepshock {
+namespace {
+
+struct Built {
+  const Kernels* kernels;
+  bool runs_here;
+};
+
+#if defined(__x86_64__)
+// __builtin_cpu_supports also asks whether the operating system saves the registers. Not every compiler's knows F16C.
+bool HasAvx2() {
+  unsigned eax, ebx, ecx = 0, edx;
+  return __get_cpuid(1, &eax, &ebx, &ecx, &edx) != 0 && (ecx & bit_F16C) != 0 && __builtin_cpu_supports("avx2") &&
+         __builtin_cpu_supports("fma");
+}
+bool HasAvx512() {
+  return HasAvx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+}
+#endif
+
+// Slowest first.
+std::vector<Built> BuiltTables() {
+  std::vector<Built> built = {{&ReferenceKernels(), true}};
+#if defined(__x86_64__)
+  built.push_back({&kAvx2Kernels, HasAvx2()});
+  built.push_back({&kAvx512Kernels, HasAvx512()});
+#endif
+  return built;
+}
+
+}  // namespace
+
+int64_t MatMulScratch(const Matrix& w) {
+  return std::max(w.cols, kBlockRows * std::min(w.cols, kChunkCols));
+}
+
+const Kernels& BestKernels() { return *AvailableKernels().back(); }
+
+std::vector<const Kernels*> AvailableKernels() {
+  std::vector<const Kernels*> available;
+  for (const Built& b : BuiltTables()) {
+    if (b.runs_here) available.push_back(b.kernels);
+  }
+  return available;
+}
+
+Result<const Kernels*> KernelsByName(std::string_view name) {
+  std::string names;
+  for (const Built& b : BuiltTables()) {
+    if (b.kernels->name == name) {
+      if (b.runs_here) return b.kernels;
+      return Fail("kernels \"{}\": this CPU lacks the instruction set", name);
+    }
+    names += names.empty() ? "" : ", ";
+    names += b.kernels->name;
+  }
+  return Fail("kernels: expected one of {}, found \"{}\"", names, name);
+}
+
+void DecodeColumns(const Matrix& w, int64_t row, int64_t begin, int64_t count, float* out) {
+  Matrix part = w;
+  part.cols = count;
+  part.data += RowBytes(w.dtype, begin);
+  if (w.dtype == DType::kF8E4M3) part.scales += begin / 128 * static_cast<int64_t>(sizeof(float));
+  if (w.dtype == DType::kMxfp4Split) part.scales += begin / 32;
+  DecodeRow(part, row, out);
+}
+
+}  // namespace deepshock

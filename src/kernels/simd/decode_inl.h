@@ -1,0 +1,366 @@
+// SPDX-License-Identifier: Apache-2.0
+// Stored formats to float32, bit for bit as tensor/codec.h does it, written over the names of <isa>/vector.h, which
+// comes first. Internal linkage: see kernels/isa.h. The layouts are specified in tensor/codec_*.h.
+//
+// A decoder is a struct with kElements and kBytes (of one block) and
+//   Block(data, scales, k, sink): hands the block at `data`, whose first element is column k, to the sink.
+// `scales` is the row's scales where the format keeps them apart. A sink takes kLanes elements a call:
+//   Put(k, values)
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#include "kernels/isa.h"
+#include "tensor/codec_kquant.h"
+#include "tensor/codec_legacy.h"
+#include "tensor/codec_mxfp4.h"
+
+namespace deepshock {
+namespace {
+
+constexpr int kVectors = 16 / kLanes;  // of a Sixteen
+
+DS_INLINE __m128i Load16(const uint8_t* p) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p)); }
+DS_INLINE __m256i Load32(const uint8_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
+DS_INLINE uint16_t ReadU16(const uint8_t* p) {
+  uint16_t v;
+  __builtin_memcpy(&v, p, sizeof(v));
+  return v;
+}
+DS_INLINE float ReadF16(const uint8_t* p) { return _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(ReadU16(p)))); }
+DS_INLINE float ReadF32(const uint8_t* p) {
+  float v;
+  __builtin_memcpy(&v, p, sizeof(v));
+  return v;
+}
+
+DS_INLINE __m128i LowNibbles(__m128i q) { return _mm_and_si128(q, _mm_set1_epi8(0xF)); }
+DS_INLINE __m128i HighNibbles(__m128i q) { return _mm_and_si128(_mm_srli_epi16(q, 4), _mm_set1_epi8(0xF)); }
+// Byte i: `value` where bit i of the mask is set, otherwise 0.
+DS_INLINE __m128i WhereBit(uint32_t mask16, char value) {
+  const __m128i spread = _mm_shuffle_epi8(_mm_cvtsi32_si128(static_cast<int>(mask16)),
+                                          _mm_setr_epi8(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1));
+  const __m128i bit = _mm_set1_epi64x(static_cast<int64_t>(0x8040201008040201));
+  return _mm_and_si128(_mm_cmpeq_epi8(_mm_and_si128(spread, bit), bit), _mm_set1_epi8(value));
+}
+
+template <typename Sink>
+DS_INLINE void Put16(Sink& sink, int64_t k, Sixteen s) {
+  for (int i = 0; i < kVectors; ++i) sink.Put(k + i * kLanes, s.v[i]);
+}
+// scale * q
+template <typename Sink>
+DS_INLINE void PutScaled(Sink& sink, int64_t k, Sixteen q, F scale) {
+  for (int i = 0; i < kVectors; ++i) sink.Put(k + i * kLanes, Mul(scale, q.v[i]));
+}
+// scale * q + offset, rounded twice as the formats define it
+template <typename Sink>
+DS_INLINE void PutAffine(Sink& sink, int64_t k, __m128i q, F scale, F offset) {
+  const Sixteen s = FromInt8(q);
+  for (int i = 0; i < kVectors; ++i) sink.Put(k + i * kLanes, Add(Mul(scale, s.v[i]), offset));
+}
+
+struct F32Decoder {
+  static constexpr int kElements = 16, kBytes = 64;
+  template <typename Sink>
+  static DS_INLINE void Block(const uint8_t* data, const uint8_t*, int64_t k, Sink& sink) {
+    for (int i = 0; i < 16; i += kLanes) sink.Put(k + i, Load(reinterpret_cast<const float*>(data) + i));
+  }
+};
+
+struct F16Decoder {
+  static constexpr int kElements = 16, kBytes = 32;
+  template <typename Sink>
+  static DS_INLINE void Block(const uint8_t* data, const uint8_t*, int64_t k, Sink& sink) {
+    Put16(sink, k, FromF16(Load32(data)));
+  }
+};
+
+struct BF16Decoder {
+  static constexpr int kElements = 16, kBytes = 32;
+  template <typename Sink>
+  static DS_INLINE void Block(const uint8_t* data, const uint8_t*, int64_t k, Sink& sink) {
+    Put16(sink, k, FromBF16(Load32(data)));
+  }
+};
+
+// E4M3's exponent and fraction in an F16's place make the value 2^-8 times too small (bias 15 against 7).
+struct Fp8Decoder {
+  static constexpr int kElements = 16, kBytes = 16;
+  template <typename Sink>
+  static DS_INLINE void Block(const uint8_t* data, const uint8_t* scales, int64_t k, Sink& sink) {
+    const __m256i v = _mm256_cvtepu8_epi16(Load16(data));
+    const __m256i magnitude = _mm256_and_si256(v, _mm256_set1_epi16(0x7F));
+    const __m256i sign = _mm256_slli_epi16(_mm256_and_si256(v, _mm256_set1_epi16(0x80)), 8);
+    const __m256i nan = _mm256_cmpeq_epi16(magnitude, _mm256_set1_epi16(0x7F));  // all ones is an F16 NaN
+    const __m256i half = _mm256_or_si256(_mm256_or_si256(sign, _mm256_slli_epi16(magnitude, 7)), nan);
+    const F scale = Set1(ReadF32(scales + k / 128 * 4));
+    Sixteen s = FromF16(half);
+    for (int i = 0; i < kVectors; ++i) sink.Put(k + i * kLanes, Mul(Mul(s.v[i], Set1(256)), scale));
+  }
+};
+
+struct Q8_0Decoder {
+  static constexpr int kElements = 32, kBytes = sizeof(BlockQ8_0);
+  template <typename Sink>
+  static DS_INLINE void Block(const uint8_t* data, const uint8_t*, int64_t k, Sink& sink) {
+    const F d = Set1(ReadF16(data));
+    const uint8_t* qs = data + offsetof(BlockQ8_0, qs);
+    PutScaled(sink, k, FromInt8(Load16(qs)), d);
+    PutScaled(sink, k + 16, FromInt8(Load16(qs + 16)), d);
+  }
+};
+
+struct Q4_0Decoder {
+  static constexpr int kElements = 32, kBytes = sizeof(BlockQ4_0);
+  template <typename Sink>
+  static DS_INLINE void Block(const uint8_t* data, const uint8_t*, int64_t k, Sink& sink) {
+    const F d = Set1(ReadF16(data));
+    const __m128i qs = Load16(data + offsetof(BlockQ4_0, qs)), eight = _mm_set1_epi8(8);
+    PutScaled(sink, k, FromInt8(_mm_sub_epi8(LowNibbles(qs), eight)), d);
+    PutScaled(sink, k + 16, FromInt8(_mm_sub_epi8(HighNibbles(qs), eight)), d);
+  }
+};
+
+struct Q4_1Decoder {
+  static constexpr int kElements = 32, kBytes = sizeof(BlockQ4_1);
+  template <typename Sink>
+  static DS_INLINE void Block(const uint8_t* data, const uint8_t*, int64_t k, Sink& sink) {
+    const F d = Set1(ReadF16(data)), m = Set1(ReadF16(data + offsetof(BlockQ4_1, m)));
+    const __m128i qs = Load16(data + offsetof(BlockQ4_1, qs));
+    PutAffine(sink, k, LowNibbles(qs), d, m);
+    PutAffine(sink, k + 16, HighNibbles(qs), d, m);
+  }
+};
+
+struct Q5_0Decoder {
+  static constexpr int kElements = 32, kBytes = sizeof(BlockQ5_0);
+  template <typename Sink>
+  static DS_INLINE void Block(const uint8_t* data, const uint8_t*, int64_t k, Sink& sink) {
+    const F d = Set1(ReadF16(data));
+    const uint8_t* qh = data + offsetof(BlockQ5_0, qh);
+    const __m128i qs = Load16(data + offsetof(BlockQ5_0, qs)), sixteen = _mm_set1_epi8(16);
+    const __m128i low = _mm_or_si128(LowNibbles(qs), WhereBit(ReadU16(qh), 16));
+    const __m128i high = _mm_or_si128(HighNibbles(qs), WhereBit(ReadU16(qh + 2), 16));
+    PutScaled(sink, k, FromInt8(_mm_sub_epi8(low, sixteen)), d);
+    PutScaled(sink, k + 16, FromInt8(_mm_sub_epi8(high, sixteen)), d);
+  }
+};
+
+struct Q5_1Decoder {
+  static constexpr int kElements = 32, kBytes = sizeof(BlockQ5_1);
+  template <typename Sink>
+  static DS_INLINE void Block(const uint8_t* data, const uint8_t*, int64_t k, Sink& sink) {
+    const F d = Set1(ReadF16(data)), m = Set1(ReadF16(data + offsetof(BlockQ5_1, m)));
+    const uint8_t* qh = data + offsetof(BlockQ5_1, qh);
+    const __m128i qs = Load16(data + offsetof(BlockQ5_1, qs));
+    PutAffine(sink, k, _mm_or_si128(LowNibbles(qs), WhereBit(ReadU16(qh), 16)), d, m);
+    PutAffine(sink, k + 16, _mm_or_si128(HighNibbles(qs), WhereBit(ReadU16(qh + 2), 16)), d, m);
+  }
+};
+
+// Twice the E2M1 value of each nibble, an integer; it goes with half the scale.
+DS_INLINE Sixteen TwiceE2M1(__m128i nibbles) {
+  const __m128i table = _mm_setr_epi8(0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12);
+  return FromInt8(_mm_shuffle_epi8(table, nibbles));
+}
+// Half of an E8M0 scale: 2^(e - 128), of which the first two are subnormal; 255 is NaN.
+DS_INLINE F HalfE8M0(uint8_t e) {
+  const uint32_t bits = e == 255 ? 0x7FC00000u : e < 2 ? 0x00200000u << e : (e - 1u) << 23;
+  float v;
+  __builtin_memcpy(&v, &bits, sizeof(v));
+  return Set1(v);
+}
+
+struct Mxfp4Decoder {
+  static constexpr int kElements = 32, kBytes = sizeof(BlockMxfp4);
+  template <typename Sink>
+  static DS_INLINE void Block(const uint8_t* data, const uint8_t*, int64_t k, Sink& sink) {
+    const F scale = HalfE8M0(data[0]);
+    const __m128i qs = Load16(data + offsetof(BlockMxfp4, qs));
+    PutScaled(sink, k, TwiceE2M1(LowNibbles(qs)), scale);
+    PutScaled(sink, k + 16, TwiceE2M1(HighNibbles(qs)), scale);
+  }
+};
+
+struct Mxfp4SplitDecoder {
+  static constexpr int kElements = 32, kBytes = 16;
+  template <typename Sink>
+  static DS_INLINE void Block(const uint8_t* data, const uint8_t* scales, int64_t k, Sink& sink) {
+    const F scale = HalfE8M0(scales[k / 32]);
+    const __m128i qs = Load16(data), low = LowNibbles(qs), high = HighNibbles(qs);
+    PutScaled(sink, k, TwiceE2M1(_mm_unpacklo_epi8(low, high)), scale);
+    PutScaled(sink, k + 16, TwiceE2M1(_mm_unpackhi_epi8(low, high)), scale);
+  }
+};
+
+// d * scale and -(dmin * min) of group g of Q4_K and Q5_K.
+struct GroupScale {
+  F scale, offset;
+};
+DS_INLINE GroupScale ReadGroupScale(const uint8_t* s, int g, float d, float dmin) {
+  const int scale = g < 4 ? s[g] & 63 : (s[g + 4] & 0xF) | s[g - 4] >> 6 << 4;
+  const int min = g < 4 ? s[g + 4] & 63 : s[g + 4] >> 4 | s[g] >> 6 << 4;
+  return {Set1(d * static_cast<float>(scale)), Set1(-(dmin * static_cast<float>(min)))};
+}
+
+struct Q4_KDecoder {
+  static constexpr int kElements = 256, kBytes = sizeof(BlockQ4_K);
+  template <typename Sink>
+  static DS_INLINE void Block(const uint8_t* data, const uint8_t*, int64_t k, Sink& sink) {
+    const float d = ReadF16(data), dmin = ReadF16(data + offsetof(BlockQ4_K, dmin));
+    const uint8_t* scales = data + offsetof(BlockQ4_K, scales);
+    const uint8_t* qs = data + offsetof(BlockQ4_K, qs);
+    for (int g = 0; g < 8; g += 2, qs += 32, k += 64) {
+      const __m128i q0 = Load16(qs), q1 = Load16(qs + 16);
+      const GroupScale even = ReadGroupScale(scales, g, d, dmin), odd = ReadGroupScale(scales, g + 1, d, dmin);
+      PutAffine(sink, k, LowNibbles(q0), even.scale, even.offset);
+      PutAffine(sink, k + 16, LowNibbles(q1), even.scale, even.offset);
+      PutAffine(sink, k + 32, HighNibbles(q0), odd.scale, odd.offset);
+      PutAffine(sink, k + 48, HighNibbles(q1), odd.scale, odd.offset);
+    }
+  }
+};
+
+struct Q5_KDecoder {
+  static constexpr int kElements = 256, kBytes = sizeof(BlockQ5_K);
+  // 16 where bit g of the byte is set.
+  static DS_INLINE __m128i Bit4(__m128i qh, int g) {
+    const __m128i bit = _mm_set1_epi8(static_cast<char>(1 << g));
+    return _mm_and_si128(_mm_cmpeq_epi8(_mm_and_si128(qh, bit), bit), _mm_set1_epi8(16));
+  }
+  template <typename Sink>
+  static DS_INLINE void Block(const uint8_t* data, const uint8_t*, int64_t k, Sink& sink) {
+    const float d = ReadF16(data), dmin = ReadF16(data + offsetof(BlockQ5_K, dmin));
+    const uint8_t* scales = data + offsetof(BlockQ5_K, scales);
+    const uint8_t* qh = data + offsetof(BlockQ5_K, qh);
+    const uint8_t* qs = data + offsetof(BlockQ5_K, qs);
+    const __m128i h0 = Load16(qh), h1 = Load16(qh + 16);
+    for (int g = 0; g < 8; g += 2, qs += 32, k += 64) {
+      const __m128i q0 = Load16(qs), q1 = Load16(qs + 16);
+      const GroupScale even = ReadGroupScale(scales, g, d, dmin), odd = ReadGroupScale(scales, g + 1, d, dmin);
+      PutAffine(sink, k, _mm_or_si128(LowNibbles(q0), Bit4(h0, g)), even.scale, even.offset);
+      PutAffine(sink, k + 16, _mm_or_si128(LowNibbles(q1), Bit4(h1, g)), even.scale, even.offset);
+      PutAffine(sink, k + 32, _mm_or_si128(HighNibbles(q0), Bit4(h0, g + 1)), odd.scale, odd.offset);
+      PutAffine(sink, k + 48, _mm_or_si128(HighNibbles(q1), Bit4(h1, g + 1)), odd.scale, odd.offset);
+    }
+  }
+};
+
+struct Q6_KDecoder {
+  static constexpr int kElements = 256, kBytes = sizeof(BlockQ6_K);
+  // Bits 2j, 2j+1 of each byte, at bits 4 and 5.
+  static DS_INLINE __m128i TopBits(__m128i qh, int j) {
+    return _mm_slli_epi16(_mm_and_si128(_mm_srli_epi16(qh, 2 * j), _mm_set1_epi8(3)), 4);
+  }
+  template <typename Sink>
+  static DS_INLINE void Block(const uint8_t* data, const uint8_t*, int64_t k, Sink& sink) {
+    const float d = ReadF16(data + offsetof(BlockQ6_K, d));
+    const uint8_t* ql = data + offsetof(BlockQ6_K, ql);
+    const uint8_t* qh = data + offsetof(BlockQ6_K, qh);
+    const auto* scales = reinterpret_cast<const int8_t*>(data + offsetof(BlockQ6_K, scales));
+    const __m128i middle = _mm_set1_epi8(32);
+    for (int h = 0; h < 2; ++h) {
+      for (int j = 0; j < 4; ++j) {
+        for (int part = 0; part < 2; ++part) {  // 16 of the 32 elements that share j
+          const __m128i low = Load16(ql + 64 * h + 32 * (j % 2) + 16 * part);
+          const __m128i q =
+              _mm_or_si128(j < 2 ? LowNibbles(low) : HighNibbles(low), TopBits(Load16(qh + 32 * h + 16 * part), j));
+          const int g = 8 * h + 2 * j + part;
+          PutScaled(sink, k + 16 * g, FromInt8(_mm_sub_epi8(q, middle)), Set1(d * static_cast<float>(scales[g])));
+        }
+      }
+    }
+  }
+};
+
+// Calls body(decoder) for the type; false for the types that go through DecodeColumns.
+template <typename Body>
+DS_INLINE bool WithDecoder(DType dtype, const Body& body) {
+  switch (dtype) {
+    case DType::kF32: body(F32Decoder()); return true;
+    case DType::kF16: body(F16Decoder()); return true;
+    case DType::kBF16: body(BF16Decoder()); return true;
+    case DType::kF8E4M3: body(Fp8Decoder()); return true;
+    case DType::kMxfp4: body(Mxfp4Decoder()); return true;
+    case DType::kMxfp4Split: body(Mxfp4SplitDecoder()); return true;
+    case DType::kQ4_0: body(Q4_0Decoder()); return true;
+    case DType::kQ4_1: body(Q4_1Decoder()); return true;
+    case DType::kQ5_0: body(Q5_0Decoder()); return true;
+    case DType::kQ5_1: body(Q5_1Decoder()); return true;
+    case DType::kQ8_0: body(Q8_0Decoder()); return true;
+    case DType::kQ4_K: body(Q4_KDecoder()); return true;
+    case DType::kQ5_K: body(Q5_KDecoder()); return true;
+    case DType::kQ6_K: body(Q6_KDecoder()); return true;
+    default: return false;
+  }
+}
+
+// The bytes of one row.
+struct RowBytesView {
+  const uint8_t* data;
+  const uint8_t* scales;  // null where the format has none apart
+};
+DS_INLINE RowBytesView ViewRow(const Matrix& w, int64_t row) {
+  const int64_t scale_row = w.dtype == DType::kF8E4M3 ? (w.scale_row_offset + row) / 128 : row;
+  const auto* scales = reinterpret_cast<const uint8_t*>(w.scales);
+  return {reinterpret_cast<const uint8_t*>(w.data) + row * w.row_stride,
+          scales == nullptr ? nullptr : scales + scale_row * w.scale_row_stride};
+}
+
+// Hands on what lies before column `end`; only the last block of a row whose length is odd needs it.
+template <typename Sink>
+struct PartSink {
+  Sink& sink;
+  int64_t end;
+  DS_INLINE void Put(int64_t k, F v) {
+    if (k + kLanes <= end) {
+      sink.Put(k, v);
+    } else if (k < end) {
+      sink.PutPart(k, v, end - k);
+    }
+  }
+};
+
+// Columns [begin, end) of R rows, each to its sink; `begin` is a multiple of the block.
+template <typename Decoder, int R, typename Sink>
+DS_INLINE void DecodeRange(const RowBytesView (&rows)[R], int64_t begin, int64_t end, Sink (&sinks)[R]) {
+  constexpr int kElements = Decoder::kElements, kBytes = Decoder::kBytes;
+  int64_t k = begin, at = begin / kElements * kBytes;
+  for (; k + kElements <= end; k += kElements, at += kBytes) {
+    for (int r = 0; r < R; ++r) Decoder::Block(rows[r].data + at, rows[r].scales, k, sinks[r]);
+  }
+  if constexpr (kElements == 16) {  // formats without blocks: a row may end anywhere
+    if (k == end) return;
+    for (int r = 0; r < R; ++r) {
+      uint8_t padded[kBytes] = {};
+      std::memcpy(padded, rows[r].data + at, static_cast<size_t>((end - k) * (kBytes / 16)));
+      PartSink<Sink> part{sinks[r], end};
+      Decoder::Block(padded, rows[r].scales, k, part);
+    }
+  }
+}
+
+// out[k - begin] = value of column k
+struct StoreSink {
+  float* out;
+  int64_t begin;
+  DS_INLINE void Put(int64_t k, F v) { Store(out + (k - begin), v); }
+  DS_INLINE void PutPart(int64_t k, F v, int64_t n) { StorePart(out + (k - begin), v, n); }
+};
+
+void DecodePart(const Matrix& w, int64_t row, int64_t begin, int64_t count, float* out) {
+  const RowBytesView rows[1] = {ViewRow(w, row)};
+  StoreSink sinks[1] = {{out, begin}};
+  const bool known = WithDecoder(w.dtype, [&](auto decoder) __attribute__((always_inline)) {
+    DecodeRange<decltype(decoder), 1>(rows, begin, begin + count, sinks);
+  });
+  if (!known) DecodeColumns(w, row, begin, count, out);
+}
+
+void DecodeRowSimd(const Matrix& w, int64_t row, float* out) { DecodePart(w, row, 0, w.cols, out); }
+
+}  // namespace
+}  // namespace deepshock

@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+// Products with stored weights, written over the names of <isa>/vector.h, which comes first. Internal linkage: see
+// kernels/isa.h.
+//
+// The one order of additions behind y[t, n], whatever is computed beside it: the columns are cut into chunks of
+// kChunkCols; in a chunk, lane i adds up columns i, i + kLanes, ... in turn; then the lanes are added (ReduceSum), then
+// the chunks in turn.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/isa.h"
+#include "kernels/simd/decode_inl.h"
+#include "kernels/simd/vector_inl.h"
+
+namespace deepshock {
+namespace {
+
+constexpr int kTileRows = 4;
+
+DS_INLINE int64_t Least(int64_t a, int64_t b) { return a < b ? a : b; }
+
+// Decodes and multiplies on the way, for a single token.
+struct DotSink {
+  const float* x;
+  F sum;
+  DS_INLINE void Put(int64_t k, F v) { sum = Fma(v, Load(x + k), sum); }
+  DS_INLINE void PutPart(int64_t k, F v, int64_t n) { sum = Fma(v, LoadPart(x + k, n), sum); }
+};
+
+template <typename Decoder, int R>
+void DotRows(const Matrix& w, int64_t row, const float* x, float* y) {
+  RowBytesView rows[R];
+  for (int r = 0; r < R; ++r) rows[r] = ViewRow(w, row + r);
+  for (int64_t k = 0; k < w.cols; k += kChunkCols) {
+    DotSink sinks[R];
+    for (int r = 0; r < R; ++r) sinks[r] = {x, Set1(0)};
+    DecodeRange<Decoder, R>(rows, k, Least(k + kChunkCols, w.cols), sinks);
+    for (int r = 0; r < R; ++r) y[r] = k == 0 ? ReduceSum(sinks[r].sum) : y[r] + ReduceSum(sinks[r].sum);
+  }
+}
+
+bool MatvecRows(const Matrix& w, int64_t row_begin, int64_t row_end, const float* x, float* y) {
+  return WithDecoder(w.dtype, [&](auto decoder) __attribute__((always_inline)) {
+    using Decoder = decltype(decoder);
+    // Several rows at once, so that one sum need not wait for itself; a K-quant block is long enough for two.
+    constexpr int kRows = Decoder::kElements == 256 ? 2 : 4;
+    int64_t row = row_begin;
+    for (; row + kRows <= row_end; row += kRows) DotRows<Decoder, kRows>(w, row, x, y + row);
+    for (; row < row_end; ++row) DotRows<Decoder, 1>(w, row, x, y + row);
+  });
+}
+
+// sums[t][r] = x[t] . rows[r] over `count` columns.
+template <int T>
+void Tile(const float* const* rows, int64_t count, const float* x, int64_t x_stride,
+          float (&sums)[kTileTokens][kTileRows]) {
+  F acc[kTileRows][T];
+  for (int r = 0; r < kTileRows; ++r) {
+    for (int t = 0; t < T; ++t) acc[r][t] = Set1(0);
+  }
+  const float* w[kTileRows] = {rows[0], rows[1], rows[2], rows[3]};
+  int64_t k = 0;
+  for (; k + kLanes <= count; k += kLanes) {
+    F xs[T];
+    for (int t = 0; t < T; ++t) xs[t] = Load(x + t * x_stride + k);
+    for (int r = 0; r < kTileRows; ++r) {
+      const F weight = Load(w[r] + k);
+      for (int t = 0; t < T; ++t) acc[r][t] = Fma(weight, xs[t], acc[r][t]);
+    }
+  }
+  if (const int64_t rest = count - k; rest > 0) {
+    for (int r = 0; r < kTileRows; ++r) {
+      const F weight = LoadPart(w[r] + k, rest);
+      for (int t = 0; t < T; ++t) acc[r][t] = Fma(weight, LoadPart(x + t * x_stride + k, rest), acc[r][t]);
+    }
+  }
+  for (int r = 0; r < kTileRows; ++r) {
+    for (int t = 0; t < T; ++t) sums[t][r] = ReduceSum(acc[r][t]);
+  }
+}
+
+void TileOf(int64_t num_tokens, const float* const* rows, int64_t count, const float* x, int64_t x_stride,
+            float (&sums)[kTileTokens][kTileRows]) {
+  static_assert(kTileTokens == 3 || kTileTokens == 6);
+  switch (num_tokens) {
+    case 1: return Tile<1>(rows, count, x, x_stride, sums);
+    case 2: return Tile<2>(rows, count, x, x_stride, sums);
+    case 3: return Tile<3>(rows, count, x, x_stride, sums);
+#if defined(__AVX512F__)
+    case 4: return Tile<4>(rows, count, x, x_stride, sums);
+    case 5: return Tile<5>(rows, count, x, x_stride, sums);
+    case 6: return Tile<6>(rows, count, x, x_stride, sums);
+#endif
+  }
+}
+
+// One block of rows, one chunk of columns, all tokens.
+void MultiplyBlock(const float* const* rows, int64_t num_rows, int64_t count, const float* x, int64_t x_stride,
+                   int64_t num_tokens, bool first_chunk, float* y, int64_t y_stride) {
+  for (int64_t t = 0; t < num_tokens; t += kTileTokens) {
+    const int64_t tokens = Least(kTileTokens, num_tokens - t);
+    for (int64_t r = 0; r < num_rows; r += kTileRows) {
+      float sums[kTileTokens][kTileRows];
+      TileOf(tokens, rows + r, count, x + t * x_stride, x_stride, sums);
+      const int64_t valid = Least(kTileRows, num_rows - r);
+      for (int64_t i = 0; i < tokens; ++i) {
+        float* out = y + (t + i) * y_stride + r;
+        for (int64_t j = 0; j < valid; ++j) out[j] = first_chunk ? sums[i][j] : out[j] + sums[i][j];
+      }
+    }
+  }
+}
+
+void MatmulRows(const Matrix& w, int64_t row_begin, int64_t row_end, const float* x, int64_t x_stride,
+                int64_t num_tokens, float* y, int64_t y_stride, float* scratch) {
+  if (num_tokens == 1 && MatvecRows(w, row_begin, row_end, x, y)) return;
+  for (int64_t row = row_begin; row < row_end; row += kBlockRows) {
+    const int64_t num_rows = Least(kBlockRows, row_end - row);
+    for (int64_t k = 0; k < w.cols; k += kChunkCols) {
+      const int64_t count = Least(kChunkCols, w.cols - k);
+      // A tile always takes kTileRows rows; past the end it repeats the last one and drops the sums.
+      const float* rows[kBlockRows];
+      for (int64_t r = 0; r < kBlockRows; ++r) {
+        const int64_t at = Least(r, num_rows - 1);
+        if (w.dtype == DType::kF32) {
+          rows[r] = reinterpret_cast<const float*>(ViewRow(w, row + at).data) + k;
+        } else {
+          rows[r] = scratch + at * count;
+          if (at == r) DecodePart(w, row + r, k, count, scratch + r * count);
+        }
+      }
+      MultiplyBlock(rows, num_rows, count, x + k, x_stride, num_tokens, k == 0, y + row, y_stride);
+    }
+  }
+}
+
+// y[k] += factor * value of column k
+struct AxpySink {
+  F factor;
+  float* y;
+  DS_INLINE void Put(int64_t k, F v) { Store(y + k, Fma(factor, v, Load(y + k))); }
+  DS_INLINE void PutPart(int64_t k, F v, int64_t n) { StorePart(y + k, Fma(factor, v, LoadPart(y + k, n)), n); }
+};
+
+void MatvecTransposed(const Matrix& w, const float* x, float* y, float* scratch) {
+  for (int64_t k = 0; k < w.cols; ++k) y[k] = 0;
+  const bool known = WithDecoder(w.dtype, [&](auto decoder) __attribute__((always_inline)) {
+    for (int64_t row = 0; row < w.rows; ++row) {
+      const RowBytesView rows[1] = {ViewRow(w, row)};
+      AxpySink sinks[1] = {{Set1(x[row]), y}};
+      DecodeRange<decltype(decoder), 1>(rows, 0, w.cols, sinks);
+    }
+  });
+  if (known) return;
+  for (int64_t row = 0; row < w.rows; ++row) {
+    DecodeColumns(w, row, 0, w.cols, scratch);
+    Axpy(x[row], scratch, y, w.cols);
+  }
+}
+
+}  // namespace
+}  // namespace deepshock
