@@ -51,12 +51,13 @@ void EncodeBlocks(std::span<const float> values, std::span<const float> importan
   for (size_t i = 0; i < values.size(); i += kElements, out += sizeof(Block)) {
     float weights[kElements];
     std::fill_n(weights, kElements, 1.0f);
-    // A block of which nothing is known to matter is still written as well as it can be. Otherwise the mean becomes
-    // 1, so that sums of weighted squares neither overflow nor vanish.
+    // A block of which nothing is known to matter is still written as well as it can be. Otherwise the mean
+    // becomes 1, so that sums of weighted squares neither overflow nor vanish.
     if (!importance.empty()) {
       const std::span<const float> given = importance.subspan(i, kElements);
       const double sum = std::accumulate(given.begin(), given.end(), 0.0);
-      for (int j = 0; j < kElements && sum > 0; ++j) weights[j] = static_cast<float>(given[j] * (kElements / sum));
+      for (int j = 0; j < kElements && sum > 0; ++j)
+        weights[j] = static_cast<float>(given[j] * (kElements / sum));
     }
     Block block;
     EncodeBlock(values.data() + i, weights, &block);
@@ -89,7 +90,8 @@ Status CheckInput(DType dtype, std::span<const float> values, std::span<const fl
   if (!CanEncode(dtype)) return Fail("expected a type that can be written, found {}", Name(dtype));
   const auto block = static_cast<size_t>(Info(dtype).block_elements);
   if (values.size() % block != 0) {
-    return Fail("{}: expected a row of whole blocks of {} elements, found {}", Name(dtype), block, values.size());
+    return Fail("{}: expected a row of whole blocks of {} elements, found {}", Name(dtype), block,
+                values.size());
   }
   const float limit = EncodeLimit(dtype);
   for (size_t i = 0; i < values.size(); ++i) {
@@ -181,7 +183,8 @@ bool CanEncode(DType dtype) {
   }
 }
 
-Status EncodeRow(DType dtype, std::span<const float> values, std::span<const float> importance, std::byte* out) {
+Status EncodeRow(DType dtype, std::span<const float> values, std::span<const float> importance,
+                 std::byte* out) {
   DS_RETURN_IF_ERROR(CheckInput(dtype, values, importance));
   switch (dtype) {
     case DType::kF32:

@@ -20,6 +20,7 @@ bool CanEncode(DType dtype);
 // Quantises values[0 .. n) into RowBytes(dtype, n) bytes; n must be a multiple of the block.
 // `importance`, when not empty, holds n non-negative weights of the squared error.
 // Fails on a NaN or infinity.
-Status EncodeRow(DType dtype, std::span<const float> values, std::span<const float> importance, std::byte* out);
+Status EncodeRow(DType dtype, std::span<const float> values, std::span<const float> importance,
+                 std::byte* out);
 
 }  // namespace deepshock

@@ -3,13 +3,13 @@
 //
 //   name     bits  sign.exponent.fraction  bias  largest       smallest  specials
 //   F16       16   1.5.10                   15   65504         2^-24     infinities, NaN (IEEE 754 binary16)
-//   BF16      16   1.8.7                   127   3.3895e38     2^-133    infinities, NaN (upper half of a float32)
-//   F8 E4M3    8   1.4.3                     7   448           2^-9      no infinity; 0x7F and 0xFF are NaN ("fn")
-//   F4 E2M1    4   1.2.1                     1   6             0.5       none
-//   E8M0       8   0.8.0                   127   2^127         2^-127    0xFF is NaN; no zero, no sign: a scale
+//   BF16      16   1.8.7                   127   3.3895e38     2^-133    infinities, NaN (upper half of a
+//   float32) F8 E4M3    8   1.4.3                     7   448           2^-9      no infinity; 0x7F and 0xFF
+//   are NaN ("fn") F4 E2M1    4   1.2.1                     1   6             0.5       none E8M0       8
+//   0.8.0                   127   2^127         2^-127    0xFF is NaN; no zero, no sign: a scale
 //
-// E4M3: "FP8 Formats for Deep Learning", arXiv 2209.05433, table 1. E2M1 and E8M0: OCP Microscaling Formats (MX)
-// Specification v1.0, sections 5.3.3 and 5.4.1.
+// E4M3: "FP8 Formats for Deep Learning", arXiv 2209.05433, table 1. E2M1 and E8M0: OCP Microscaling Formats
+// (MX) Specification v1.0, sections 5.3.3 and 5.4.1.
 #pragma once
 
 #include <bit>
@@ -18,7 +18,8 @@
 
 namespace deepshock {
 
-static_assert(std::endian::native == std::endian::little, "stored formats are read in place: little-endian only");
+static_assert(std::endian::native == std::endian::little,
+              "stored formats are read in place: little-endian only");
 
 inline float F16ToF32(uint16_t h) {
   const uint32_t sign = static_cast<uint32_t>(h & 0x8000) << 16;

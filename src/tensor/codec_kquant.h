@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// GGUF's K-quants: super-blocks of 256 elements, cut into groups whose small integer scales share one or two F16
-// scales. All little-endian, no padding. Facts: ggml/src/ggml-common.h of https://github.com/ggml-org/ggml.
-// Element e = 128 h + 32 j + l with h in 0..1, j in 0..3, l in 0..31.
-// Pure functions, any thread. Blocks in a file may be unaligned: copy them out with memcpy.
+// GGUF's K-quants: super-blocks of 256 elements, cut into groups whose small integer scales share one or two
+// F16 scales. All little-endian, no padding. Facts: ggml/src/ggml-common.h of
+// https://github.com/ggml-org/ggml. Element e = 128 h + 32 j + l with h in 0..1, j in 0..3, l in 0..31. Pure
+// functions, any thread. Blocks in a file may be unaligned: copy them out with memcpy.
 #pragma once
 
 #include <cstdint>
@@ -26,7 +26,8 @@ struct BlockQ3_K {
   static constexpr int kElements = 256;
   uint8_t hmask[32];   // bit 4 h + j of byte l: bit 2 of q
   uint8_t qs[64];      // bits 0..1 of q, as in Q2_K
-  uint8_t scales[12];  // group g: bits 0..3 in nibble g / 8 of byte g % 8, bits 4..5 at bit 2 (g / 4) of byte 8 + g % 4
+  uint8_t scales[12];  // group g: bits 0..3 in nibble g / 8 of byte g % 8, bits 4..5 at bit 2 (g / 4) of byte
+                       // 8 + g % 4
   uint16_t d;
 };
 static_assert(sizeof(BlockQ3_K) == 110);
@@ -37,8 +38,9 @@ struct BlockQ4_K {
   static constexpr int kElements = 256;
   uint16_t d;
   uint16_t dmin;
-  // Groups 0..3: scale in bits 0..5 of byte g, min in bits 0..5 of byte g + 4. Groups 4..7: bits 0..3 of the scale
-  // and of the min are the low and the high nibble of byte g + 4; their bits 4..5 are bits 6..7 of bytes g - 4 and g.
+  // Groups 0..3: scale in bits 0..5 of byte g, min in bits 0..5 of byte g + 4. Groups 4..7: bits 0..3 of the
+  // scale and of the min are the low and the high nibble of byte g + 4; their bits 4..5 are bits 6..7 of
+  // bytes g - 4 and g.
   uint8_t scales[12];
   uint8_t qs[128];  // byte 32 (e / 64) + l: low nibble for even groups (e / 32), high nibble for odd ones
 };

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Q4_K and Q6_K quantisers: the best scale of each group as if it were stored in full, then the super-block's
-// scales and the groups' integers in turns, each chosen for the smallest weighted squared error given the other.
+// scales and the groups' integers in turns, each chosen for the smallest weighted squared error given the
+// other.
 #include <algorithm>
 #include <cmath>
 #include <limits>

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// GGUF's 32-element blocks with one scale each: Q4_0, Q4_1, Q5_0, Q5_1, Q8_0. Elements are numbered 0..31; d and m
-// are F16; all little-endian, no padding. Facts: ggml/src/ggml-common.h of https://github.com/ggml-org/ggml.
-// Pure functions, any thread. Blocks in a file may be unaligned: copy them out with memcpy.
+// GGUF's 32-element blocks with one scale each: Q4_0, Q4_1, Q5_0, Q5_1, Q8_0. Elements are numbered 0..31; d
+// and m are F16; all little-endian, no padding. Facts: ggml/src/ggml-common.h of
+// https://github.com/ggml-org/ggml. Pure functions, any thread. Blocks in a file may be unaligned: copy them
+// out with memcpy.
 #pragma once
 
 #include <cstdint>

@@ -30,7 +30,8 @@ int NearestMagnitude(float x) {
 }
 
 uint8_t EncodeElement(float value, float inverse_scale) {
-  return static_cast<uint8_t>(NearestMagnitude(std::fabs(value) * inverse_scale) | (std::signbit(value) ? 8 : 0));
+  return static_cast<uint8_t>(NearestMagnitude(std::fabs(value) * inverse_scale) |
+                              (std::signbit(value) ? 8 : 0));
 }
 
 double WeightedError(const float* values, const float* weights, int exponent) {
@@ -66,9 +67,9 @@ void EncodeBlock(const float* values, const float* weights, BlockMxfp4* block) {
   for (int i = 0; i < kElements; ++i) largest = std::max(largest, std::fabs(values[i]));
   int best = kMinExponent;
   if (largest > 0) {
-    // The scale that puts the largest value into E2M1's top octave [4, 8). It is exact for values on any grid: a
-    // coarser grid's values below its own top octave are even multiples here. Its neighbours trade clipping above 6
-    // against the resolution of small values.
+    // The scale that puts the largest value into E2M1's top octave [4, 8). It is exact for values on any
+    // grid: a coarser grid's values below its own top octave are even multiples here. Its neighbours trade
+    // clipping above 6 against the resolution of small values.
     const int top = std::ilogb(largest) - 2;
     double best_error = std::numeric_limits<double>::infinity();
     for (const int candidate : {top, top + 1, top - 1}) {

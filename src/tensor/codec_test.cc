@@ -87,7 +87,8 @@ TEST(CodecFloat, EveryF8E4M3AndE8M0) {
     }
   }
   EXPECT_EQ(F8E4M3ToF32(0x7E), 448.0f);
-  for (uint32_t v = 0; v < 16; ++v) EXPECT_EQ(Bits(kE2M1[v]), Bits(static_cast<float>(Defined(v, 2, 1)))) << v;
+  for (uint32_t v = 0; v < 16; ++v)
+    EXPECT_EQ(Bits(kE2M1[v]), Bits(static_cast<float>(Defined(v, 2, 1)))) << v;
 }
 
 // ---- The golden file of tests/golden/make_codec_golden.py ----
@@ -133,7 +134,8 @@ std::vector<float> Decode(DType dtype, int64_t cols, const std::vector<std::byte
   return out;
 }
 
-std::vector<float> RoundTrip(DType dtype, std::span<const float> values, std::span<const float> importance = {}) {
+std::vector<float> RoundTrip(DType dtype, std::span<const float> values,
+                             std::span<const float> importance = {}) {
   std::vector<std::byte> data(RowBytes(dtype, static_cast<int64_t>(values.size())));
   const Status status = EncodeRow(dtype, values, importance, data.data());
   EXPECT_TRUE(status.ok()) << status.message();
@@ -171,8 +173,8 @@ TEST(Codec, DecodesAsTheGgufPackageDoes) {
   }
 }
 
-// The squared error of each quantiser is at most that of llama.cpp's, on normal, heavy-tailed and all-positive
-// values, plain and weighted by importance.
+// The squared error of each quantiser is at most that of llama.cpp's, on normal, heavy-tailed and
+// all-positive values, plain and weighted by importance.
 TEST(Codec, QuantisersAreAtLeastAsCloseAsTheReference) {
   GoldenFile golden;
   ASSERT_FALSE(golden.empty());
@@ -248,7 +250,8 @@ TEST(Codec, Fp8TakesTheScaleOfItsBlock) {
 TEST(Codec, RowStridesAreHonoured) {
   std::vector<float> values(6 * 2);
   for (size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(i);
-  const Matrix m = {.rows = 6, .cols = 2, .data = reinterpret_cast<const std::byte*>(values.data()), .row_stride = 8};
+  const Matrix m = {
+      .rows = 6, .cols = 2, .data = reinterpret_cast<const std::byte*>(values.data()), .row_stride = 8};
   float out[2];
   DecodeRow(EverySecondRow(m, 1), 2, out);
   EXPECT_EQ(out[0], 10);
@@ -263,7 +266,8 @@ const DType kEncodable[] = {DType::kF32,  DType::kF16,   DType::kBF16, DType::kQ
 TEST(Codec, Mxfp4IsLosslessOnItsOwnGrid) {
   std::mt19937 random(1);
   for (int round = 0; round < 4000; ++round) {
-    // Scales whose grid is finite in float32; blocks of few distinct magnitudes, so that the top ones are absent.
+    // Scales whose grid is finite in float32; blocks of few distinct magnitudes, so that the top ones are
+    // absent.
     const int exponent = static_cast<int>(random() % 253) - 127;
     const uint32_t top = 1 + random() % 8;
     std::vector<float> x(32), importance(32);
@@ -271,7 +275,8 @@ TEST(Codec, Mxfp4IsLosslessOnItsOwnGrid) {
       x[i] = std::ldexp(kE2M1[(random() % top) | (random() % 2) << 3], exponent);
       importance[i] = static_cast<float>(random() % 4);
     }
-    const std::vector<float> y = RoundTrip(DType::kMxfp4, x, round % 2 == 0 ? std::span<const float>() : importance);
+    const std::vector<float> y =
+        RoundTrip(DType::kMxfp4, x, round % 2 == 0 ? std::span<const float>() : importance);
     for (int i = 0; i < 32; ++i) ASSERT_EQ(Bits(x[i]), Bits(y[i])) << "2^" << exponent << " " << x[i];
   }
 }
@@ -302,10 +307,12 @@ TEST(Codec, EdgeBlocks) {
       const std::vector<float> y = RoundTrip(dtype, blocks[b]);
       for (int i = 0; i < 256; ++i) {
         const float x = blocks[b][i];
-        EXPECT_NEAR(y[i], x, std::fabs(x) * (dtype == DType::kMxfp4 ? 0.2f : 0.01f)) << Name(dtype) << " block " << b;
+        EXPECT_NEAR(y[i], x, std::fabs(x) * (dtype == DType::kMxfp4 ? 0.2f : 0.01f))
+            << Name(dtype) << " block " << b;
       }
     }
-    // Far below what an F16 scale can hold, and subnormal: still finite and not larger than a step of that scale.
+    // Far below what an F16 scale can hold, and subnormal: still finite and not larger than a step of that
+    // scale.
     for (const float tiny : {1e-9f, 1e-40f}) {
       const std::vector<float> x(256, tiny);
       for (const float y : RoundTrip(dtype, x)) EXPECT_LE(std::fabs(y), 6e-8f) << Name(dtype);
@@ -354,7 +361,8 @@ TEST(Codec, RefusalsNameThePosition) {
   x[2] = 1;
   std::vector<float> importance(512, 1.0f);
   importance[9] = -1;
-  EXPECT_EQ(message(DType::kQ8_0, importance), "importance 9: expected a finite value of at least 0, found -1");
+  EXPECT_EQ(message(DType::kQ8_0, importance),
+            "importance 9: expected a finite value of at least 0, found -1");
   importance.resize(5);
   EXPECT_EQ(message(DType::kQ8_0, importance), "expected 512 importance weights, found 5");
   x.resize(100);

@@ -12,29 +12,14 @@ constexpr int kNumDTypes = static_cast<int>(DType::kBool) + 1;
 
 // In the order of DType.
 constexpr std::array<DTypeInfo, kNumDTypes> kInfos = {{
-    {"f32", 1, 4, true},
-    {"f16", 1, 2, true},
-    {"bf16", 1, 2, true},
-    {"f8_e4m3", 1, 1, true},
-    {"mxfp4", 32, 17, true},
-    {"mxfp4_split", 32, 16, true},
-    {"q4_0", 32, 18, true},
-    {"q4_1", 32, 20, true},
-    {"q5_0", 32, 22, true},
-    {"q5_1", 32, 24, true},
-    {"q8_0", 32, 34, true},
-    {"q2_k", 256, 84, true},
-    {"q3_k", 256, 110, true},
-    {"q4_k", 256, 144, true},
-    {"q5_k", 256, 176, true},
-    {"q6_k", 256, 210, true},
-    {"f64", 1, 8, false},
-    {"i64", 1, 8, false},
-    {"i32", 1, 4, false},
-    {"i16", 1, 2, false},
-    {"i8", 1, 1, false},
-    {"u8", 1, 1, false},
-    {"bool", 1, 1, false},
+    {"f32", 1, 4, true},      {"f16", 1, 2, true},      {"bf16", 1, 2, true},
+    {"f8_e4m3", 1, 1, true},  {"mxfp4", 32, 17, true},  {"mxfp4_split", 32, 16, true},
+    {"q4_0", 32, 18, true},   {"q4_1", 32, 20, true},   {"q5_0", 32, 22, true},
+    {"q5_1", 32, 24, true},   {"q8_0", 32, 34, true},   {"q2_k", 256, 84, true},
+    {"q3_k", 256, 110, true}, {"q4_k", 256, 144, true}, {"q5_k", 256, 176, true},
+    {"q6_k", 256, 210, true}, {"f64", 1, 8, false},     {"i64", 1, 8, false},
+    {"i32", 1, 4, false},     {"i16", 1, 2, false},     {"i8", 1, 1, false},
+    {"u8", 1, 1, false},      {"bool", 1, 1, false},
 }};
 
 // ASCII only: type names have nothing else, and the C locale must not matter.

@@ -15,7 +15,8 @@ struct Moments {
 };
 
 // q = round(inverse * (x + min)), in [low, high].
-Moments SumRounded(const float* x, const float* weights, int n, float inverse, float min, float low, float high) {
+Moments SumRounded(const float* x, const float* weights, int n, float inverse, float min, float low,
+                   float high) {
   Moments m;
   for (int i = 0; i < n; ++i) {
     const float q = RoundClamped(inverse * (x[i] + min), low, high);
@@ -83,8 +84,8 @@ AffineScale FindScaleAndMin(const float* x, const float* weights, int n, int hig
   if (range <= 0) return {0, min};  // all elements are equal and not positive
   const float high_f = static_cast<float>(high);
   Fit best = {{range / high_f, min}, -std::numeric_limits<float>::infinity()};
-  // Ranges from slightly more than what the elements span down to what clips them at both ends; for each, least
-  // squares, rounding by its result, and least squares again.
+  // Ranges from slightly more than what the elements span down to what clips them at both ends; for each,
+  // least squares, rounding by its result, and least squares again.
   constexpr float kStep = 0.25f;
   for (float target = high_f - 1; target <= high_f * 1.35f; target += kStep) {
     const float inverse = target / range;

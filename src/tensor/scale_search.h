@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the quantisers share: the search for the scale of a group of at most 64 elements that leaves the smallest
-// weighted squared error. Pure functions, any thread.
+// What the quantisers share: the search for the scale of a group of at most 64 elements that leaves the
+// smallest weighted squared error. Pure functions, any thread.
 #pragma once
 
 #include <algorithm>
@@ -13,7 +13,8 @@ namespace deepshock {
 constexpr int kMaxGroupElements = 64;
 
 // x to the nearest integer in [low, high], ties to even; x is clamped first, so any size will do.
-// Adding and taking away 1.5 * 2^23 rounds at the unit bit, and unlike a library call it vectorises without SSE4.1.
+// Adding and taking away 1.5 * 2^23 rounds at the unit bit, and unlike a library call it vectorises without
+// SSE4.1.
 inline float RoundClamped(float x, float low, float high) {
   constexpr float kMagic = 12582912.0f;
   return (std::min(std::max(x, low), high) + kMagic) - kMagic;
@@ -31,9 +32,9 @@ inline uint16_t RoundScaleToF16(float scale) {
   return (half & 0x7FFF) == 0 && scale != 0 ? static_cast<uint16_t>(half | 1) : half;
 }
 
-// The s (of either sign) for which s * round(x / s), with the rounded number kept in [low, high], low < 0 < high, is
-// closest to x. Tries scales around the one that puts the largest element at an end of the range, each followed by
-// the least-squares scale for its rounding.
+// The s (of either sign) for which s * round(x / s), with the rounded number kept in [low, high], low < 0 <
+// high, is closest to x. Tries scales around the one that puts the largest element at an end of the range,
+// each followed by the least-squares scale for its rounding.
 float FindScale(const float* x, const float* weights, int n, int low, int high);
 
 // The scale >= 0 and min >= 0 for which scale * q - min, q in 0..high, is closest to x.
