@@ -49,8 +49,8 @@ std::string KnownGgufNames() {
   return fmt::format("{}", fmt::join(names, ", "));
 }
 
-// "deepseek2" without expert_gating_func is softmax to llama.cpp (V2 files from before V3 came), but no V2 model has
-// a selection bias.
+// "deepseek2" without expert_gating_func is softmax to llama.cpp (V2 files from before V3 came), but no V2
+// model has a selection bias.
 Result<std::string_view> DeepSeekByGguf(const GgufFile& file) {
   constexpr const char* kKey = "deepseek2.expert_gating_func";
   if (!file.Has(kKey)) {
@@ -91,14 +91,16 @@ Status ValidateAttention(const ModelSpec& spec) {
   DS_RETURN_IF_ERROR(Within("attention heads", a.num_heads, 1, kMaxSize));
   DS_RETURN_IF_ERROR(Within("head size", a.head_dim, 1, kMaxSize));
   DS_RETURN_IF_ERROR(Within("value head size", a.v_head_dim, 1, kMaxSize));
-  DS_RETURN_IF_ERROR(Within("attention heads x head size", int64_t{a.num_heads} * a.head_dim, 1, kMaxProjection));
-  DS_RETURN_IF_ERROR(Within("attention heads x value head size", int64_t{a.num_heads} * a.v_head_dim, 1,
-                            kMaxProjection));
+  DS_RETURN_IF_ERROR(
+      Within("attention heads x head size", int64_t{a.num_heads} * a.head_dim, 1, kMaxProjection));
+  DS_RETURN_IF_ERROR(
+      Within("attention heads x value head size", int64_t{a.num_heads} * a.v_head_dim, 1, kMaxProjection));
   DS_RETURN_IF_ERROR(Positive("softmax scale", a.softmax_scale));
   if (a.kind == AttentionKind::kGrouped) {
     DS_RETURN_IF_ERROR(Within("key/value heads", a.num_kv_heads, 1, a.num_heads));
     if (a.num_heads % a.num_kv_heads != 0) {
-      return Fail("attention heads: expected a multiple of {} key/value heads, found {}", a.num_kv_heads, a.num_heads);
+      return Fail("attention heads: expected a multiple of {} key/value heads, found {}", a.num_kv_heads,
+                  a.num_heads);
     }
     return {};
   }
@@ -118,7 +120,8 @@ Status ValidateRope(const ModelSpec& spec) {
   const int rotating = latent ? spec.attention.rope_dim : spec.attention.head_dim;
   DS_RETURN_IF_ERROR(Within("rotary dimensions", r.dims, latent ? rotating : 2, rotating));
   if (r.dims % 2 != 0) return Fail("rotary dimensions: expected an even number, found {}", r.dims);
-  if (!(r.theta > 1 && std::isfinite(r.theta))) return Fail("rope theta: expected more than 1, found {}", r.theta);
+  if (!(r.theta > 1 && std::isfinite(r.theta)))
+    return Fail("rope theta: expected more than 1, found {}", r.theta);
   DS_RETURN_IF_ERROR(Positive("rope factor", r.factor));
   DS_RETURN_IF_ERROR(Positive("rope magnitude", r.magnitude));
   if (r.scaling == RopeScaling::kYarn || r.scaling == RopeScaling::kLlama3) {
@@ -128,7 +131,8 @@ Status ValidateRope(const ModelSpec& spec) {
   DS_RETURN_IF_ERROR(Positive("rope beta_slow", r.beta_slow));
   DS_RETURN_IF_ERROR(Positive("rope low_freq_factor", r.low_freq_factor));
   if (!(r.high_freq_factor > r.low_freq_factor)) {
-    return Fail("rope high_freq_factor: expected more than {}, found {}", r.low_freq_factor, r.high_freq_factor);
+    return Fail("rope high_freq_factor: expected more than {}, found {}", r.low_freq_factor,
+                r.high_freq_factor);
   }
   if (!r.divisors.empty() && r.divisors.size() != static_cast<size_t>(r.dims / 2)) {
     return Fail("rope divisors: expected {}, found {}", r.dims / 2, r.divisors.size());
@@ -140,7 +144,8 @@ Status ValidateExperts(const ModelSpec& spec) {
   const RouterSpec& r = spec.router;
   const ExpertSpec& e = spec.expert;
   DS_RETURN_IF_ERROR(Within("experts of all layers",
-                            (int64_t{spec.num_layers()} + spec.num_mtp_layers) * r.num_experts, 1, kMaxExpertsInAll));
+                            (int64_t{spec.num_layers()} + spec.num_mtp_layers) * r.num_experts, 1,
+                            kMaxExpertsInAll));
   DS_RETURN_IF_ERROR(Within("expert width", e.width, 1, kMaxSize));
   DS_RETURN_IF_ERROR(Within("shared experts' width", e.shared_width, 0, kMaxSize));
   DS_RETURN_IF_ERROR(Within("expert groups", r.num_groups, 1, r.num_experts));
@@ -148,9 +153,11 @@ Status ValidateExperts(const ModelSpec& spec) {
     return Fail("expert groups: expected a divisor of {} experts, found {}", r.num_experts, r.num_groups);
   }
   DS_RETURN_IF_ERROR(Within("chosen groups", r.top_groups, 1, r.num_groups));
-  DS_RETURN_IF_ERROR(Within("chosen experts", r.top_k, 1, int64_t{r.num_experts} / r.num_groups * r.top_groups));
+  DS_RETURN_IF_ERROR(
+      Within("chosen experts", r.top_k, 1, int64_t{r.num_experts} / r.num_groups * r.top_groups));
   DS_RETURN_IF_ERROR(Positive("clamp limit", e.clamp_limit));
-  if (!(std::isfinite(r.scale) && r.scale >= 0)) return Fail("routed scale: expected 0 or more, found {}", r.scale);
+  if (!(std::isfinite(r.scale) && r.scale >= 0))
+    return Fail("routed scale: expected 0 or more, found {}", r.scale);
   return {};
 }
 
@@ -162,7 +169,8 @@ Status ValidateLayers(const ModelSpec& spec) {
     if (layer.is_sliding && spec.attention.sliding_window == 0) {
       return Fail("sliding window: expected a positive number, as some layers slide, found 0");
     }
-    if (layer.is_moe && spec.router.num_experts == 0) return Fail("experts: expected some for MoE layers, found none");
+    if (layer.is_moe && spec.router.num_experts == 0)
+      return Fail("experts: expected some for MoE layers, found none");
     return layer.is_moe ? Status() : Within("width of dense layers", spec.dense_width, 1, kMaxSize);
   };
   for (const LayerSpec& layer : spec.layers) DS_RETURN_IF_ERROR(check(layer));
@@ -215,10 +223,11 @@ Result<const Architecture*> FindByGguf(const GgufFile& file) {
     DS_ASSIGN(const std::string_view name, LlamaByGguf(file));
     return FindArchitecture(name);
   }
-  const auto it = std::ranges::find_if(Architectures(), [&](const Architecture& a) { return a.gguf.arch == arch; });
+  const auto it =
+      std::ranges::find_if(Architectures(), [&](const Architecture& a) { return a.gguf.arch == arch; });
   if (it != Architectures().end()) return &*it;
-  return Fail("{}: key \"general.architecture\": expected one of {}, found \"{}\"", file.path(), KnownGgufNames(),
-              arch.substr(0, 60));
+  return Fail("{}: key \"general.architecture\": expected one of {}, found \"{}\"", file.path(),
+              KnownGgufNames(), arch.substr(0, 60));
 }
 
 Result<ModelSpec> SpecFromConfig(std::string_view config_json, const std::string& file_name) {
@@ -265,7 +274,8 @@ Status ValidateSpec(const ModelSpec& spec) {
   DS_RETURN_IF_ERROR(ValidateRope(spec));
   DS_RETURN_IF_ERROR(Within("experts", spec.router.num_experts, 0, kMaxExpertsInAll));
   if (spec.router.num_experts > 0) DS_RETURN_IF_ERROR(ValidateExperts(spec));
-  for (const int32_t id : spec.eos_tokens) DS_RETURN_IF_ERROR(Within("eos token", id, 0, spec.vocab_size - 1));
+  for (const int32_t id : spec.eos_tokens)
+    DS_RETURN_IF_ERROR(Within("eos token", id, 0, spec.vocab_size - 1));
   return Within("bos token", spec.bos_token, -1, spec.vocab_size - 1);
 }
 

@@ -31,7 +31,8 @@ int CountMoe(const ModelSpec& spec) {
 }
 
 std::string ConformanceConfig(const std::string& set) {
-  const auto text = ReadFile(std::string(DEEPSHOCK_SHARED_DATA) + "/conformance/" + set + "/config.json", 1 << 20);
+  const auto text =
+      ReadFile(std::string(DEEPSHOCK_SHARED_DATA) + "/conformance/" + set + "/config.json", 1 << 20);
   EXPECT_TRUE(text.ok()) << text.message();
   return text.ok() ? text.value() : "";
 }
@@ -70,13 +71,20 @@ struct ConformanceSet {
   int num_dense;
 };
 constexpr ConformanceSet kSets[] = {
-    {"deepseek_v2_lite", "deepseek_v2", 2, 1}, {"deepseek_v2_grouped_yarn", "deepseek_v2", 2, 1},
-    {"deepseek_v3", "deepseek_v3", 2, 1},      {"deepseek_v3_yarn", "deepseek_v3", 2, 1},
-    {"kimi_k2_style", "deepseek_v3", 2, 1},    {"mixtral", "mixtral", 3, 0},
-    {"qwen2_moe", "qwen2_moe", 3, 0},          {"qwen3_moe", "qwen3_moe", 3, 0},
-    {"olmoe", "olmoe", 3, 0},                  {"gpt_oss", "gpt_oss", 4, 0},
-    {"glm4_moe", "glm4_moe", 2, 1},            {"llama", "llama", 0, 3},
-    {"qwen2", "qwen2", 0, 3},                  {"qwen3", "qwen3", 0, 3},
+    {"deepseek_v2_lite", "deepseek_v2", 2, 1},
+    {"deepseek_v2_grouped_yarn", "deepseek_v2", 2, 1},
+    {"deepseek_v3", "deepseek_v3", 2, 1},
+    {"deepseek_v3_yarn", "deepseek_v3", 2, 1},
+    {"kimi_k2_style", "deepseek_v3", 2, 1},
+    {"mixtral", "mixtral", 3, 0},
+    {"qwen2_moe", "qwen2_moe", 3, 0},
+    {"qwen3_moe", "qwen3_moe", 3, 0},
+    {"olmoe", "olmoe", 3, 0},
+    {"gpt_oss", "gpt_oss", 4, 0},
+    {"glm4_moe", "glm4_moe", 2, 1},
+    {"llama", "llama", 0, 3},
+    {"qwen2", "qwen2", 0, 3},
+    {"qwen3", "qwen3", 0, 3},
 };
 
 TEST(Registry, EveryConformanceConfigLoadsInBothStyles) {
@@ -103,7 +111,8 @@ TEST(Registry, ConformanceConfigsOfOtherFamiliesAreRefusedByName) {
                           "lfm2_moe", "minimax_m2", "phimoe", "qwen3_next"}) {
     const auto spec = SpecFromConfig(ConformanceConfig(set), "config.json");
     ASSERT_FALSE(spec.ok()) << set;
-    EXPECT_NE(spec.message().find("config.json: key \"model_type\": expected one of deepseek_v2, "), std::string::npos)
+    EXPECT_NE(spec.message().find("config.json: key \"model_type\": expected one of deepseek_v2, "),
+              std::string::npos)
         << spec.message();
     EXPECT_NE(spec.message().find("found \"" + std::string(set) + "\""), std::string::npos) << spec.message();
   }
@@ -303,8 +312,10 @@ TEST(Registry, BadConfigsSayWhatIsWrong) {
       {kDeepSeekV3, "moe_layer_freq", "[1, 1]", "key \"moe_layer_freq\""},
       {kDeepSeekV3, "rope_scaling", "{\"type\": \"dynamic\", \"factor\": 2}", "rope_scaling: key \"type\""},
       {kDeepSeekV3, "rope_scaling", "{\"rope_type\": \"longrope\"}", "key \"rope_type\""},
-      {kDeepSeekV3, "rope_scaling", "{\"rope_type\": \"yarn\"}", "rope_scaling: key \"factor\": expected a number"},
-      {kDeepSeekV3, "rope_scaling", "{\"rope_type\": \"yarn\", \"type\": \"linear\", \"factor\": 2}", "to agree"},
+      {kDeepSeekV3, "rope_scaling", "{\"rope_type\": \"yarn\"}",
+       "rope_scaling: key \"factor\": expected a number"},
+      {kDeepSeekV3, "rope_scaling", "{\"rope_type\": \"yarn\", \"type\": \"linear\", \"factor\": 2}",
+       "to agree"},
       {kDeepSeekV3, "rope_scaling", "7", "key \"rope_scaling\": expected an object, found 7"},
       {kDeepSeekV3, "rope_parameters", "{\"rope_type\": \"default\"}", "found both"},
       {kDeepSeekV3, "rope_theta", "0", "key \"rope_theta\""},
@@ -355,7 +366,8 @@ TEST(Registry, BadConfigsSayWhatIsWrong) {
     EXPECT_NE(spec.message().find(c.expected), std::string::npos) << spec.message();
     EXPECT_EQ(spec.message().find('\n'), std::string::npos) << spec.message();
   }
-  for (const char* text : {"", "[]", "{", "null", "\"x\"", "{\"model_type\": \"llama\", \"model_type\": \"llama\"}"}) {
+  for (const char* text :
+       {"", "[]", "{", "null", "\"x\"", "{\"model_type\": \"llama\", \"model_type\": \"llama\"}"}) {
     EXPECT_FALSE(SpecFromConfig(text, "config.json").ok()) << text;
   }
 }
@@ -514,7 +526,8 @@ TEST(Registry, NamesOfFamilies) {
   EXPECT_EQ(v3->GgufName("output.weight"), "output.weight");
   EXPECT_EQ(FindByModelType("glm4_moe")->GgufName("ffn_norm.weight", 2), "blk.2.post_attention_norm.weight");
   EXPECT_EQ(FindByModelType("gpt_oss")->GgufName("ffn_norm.weight", 2), "blk.2.post_attention_norm.weight");
-  EXPECT_EQ(FindByModelType("gpt_oss")->HfName("ffn_gate_up_exps", 2), "model.layers.2.mlp.experts.gate_up_proj");
+  EXPECT_EQ(FindByModelType("gpt_oss")->HfName("ffn_gate_up_exps", 2),
+            "model.layers.2.mlp.experts.gate_up_proj");
   EXPECT_EQ(FindByModelType("mixtral")->HfName("ffn_down_exps.weight", 1, 7),
             "model.layers.1.block_sparse_moe.experts.7.w2.weight");
   EXPECT_EQ(FindByModelType("qwen2_moe")->HfName("ffn_gate_inp_shexp.weight", 1),

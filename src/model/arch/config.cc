@@ -103,13 +103,14 @@ Result<std::vector<int64_t>> Config::IntsOrNone(std::string_view key, int64_t mi
   if (value == nullptr) return out;
   int64_t i = 0;
   if (!value->is_array()) {
-    if (!AsInt(*value, &i) || i < min || i > max) return Expected(key, IntRange(min, max) + " or a list of them");
+    if (!AsInt(*value, &i) || i < min || i > max)
+      return Expected(key, IntRange(min, max) + " or a list of them");
     return std::vector<int64_t>{i};
   }
   for (const Json& item : *value) {
     if (!AsInt(item, &i) || i < min || i > max) {
-      return Fail("{}: key \"{}\", item {}: expected {}, found {}", where_, key, out.size(), IntRange(min, max),
-                  Show(&item));
+      return Fail("{}: key \"{}\", item {}: expected {}, found {}", where_, key, out.size(),
+                  IntRange(min, max), Show(&item));
     }
     out.push_back(i);
   }
@@ -123,7 +124,8 @@ Result<std::vector<std::string>> Config::StringsOrNone(std::string_view key) con
   if (!value->is_array()) return Expected(key, "a list of strings");
   for (const Json& item : *value) {
     if (!item.is_string()) {
-      return Fail("{}: key \"{}\", item {}: expected a string, found {}", where_, key, out.size(), Show(&item));
+      return Fail("{}: key \"{}\", item {}: expected a string, found {}", where_, key, out.size(),
+                  Show(&item));
     }
     out.push_back(item.get<std::string>());
   }

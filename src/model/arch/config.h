@@ -13,8 +13,8 @@
 
 namespace deepshock {
 
-// Bounds of every size that a file may declare. Generous (a thousand times what exists), and small enough that
-// the product of any three fits int64_t.
+// Bounds of every size that a file may declare. Generous (a thousand times what exists), and small enough
+// that the product of any three fits int64_t.
 constexpr int64_t kMaxSize = 1 << 20;
 constexpr int64_t kMaxLayers = 4096;
 constexpr int64_t kMaxVocab = 1 << 24;

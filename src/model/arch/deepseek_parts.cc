@@ -4,8 +4,8 @@
 namespace deepshock {
 namespace {
 
-// Both of llama.cpp's forms: with key_length_mla, key_length is the latent row's; before that (files with attn_kv_b)
-// it was an expanded head's.
+// Both of llama.cpp's forms: with key_length_mla, key_length is the latent row's; before that (files with
+// attn_kv_b) it was an expanded head's.
 Status ReadGgufLatent(const GgufKeys& keys, ModelSpec* spec) {
   AttentionSpec& a = spec->attention;
   a.kind = AttentionKind::kLatent;
@@ -41,7 +41,8 @@ Status ReadLatentAttention(const Config& config, ModelSpec* spec) {
   a.head_dim = a.nope_dim + a.rope_dim;
   DS_RETURN_IF_ERROR(config.RequireFalse("attention_bias"));
   // V3.2's sparse attention; its own model_type is refused already.
-  if (config.Has("index_topk")) return config.Expected("index_topk", "nothing (sparse attention is not supported)");
+  if (config.Has("index_topk"))
+    return config.Expected("index_topk", "nothing (sparse attention is not supported)");
   spec->rope.layout = RopeLayout::kInterleaved;
   DS_ASSIGN(const bool interleaved, config.BoolOr("rope_interleave", true));
   if (!interleaved) return config.Expected("rope_interleave", "true");

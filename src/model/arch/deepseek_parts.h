@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Multi-head latent attention as DeepSeek-V2 and V3 configure it: the same keys in both, and one GGUF architecture.
+// Multi-head latent attention as DeepSeek-V2 and V3 configure it: the same keys in both, and one GGUF
+// architecture.
 #pragma once
 
 #include "model/arch/gguf_parts.h"

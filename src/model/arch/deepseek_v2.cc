@@ -46,7 +46,9 @@ Result<ModelSpec> FromGguf(const GgufFile& file) {
   return spec;
 }
 
-Status ToGguf(const ModelSpec& spec, GgufWriter* writer) { return WriteLatent(kDeepSeekTraits, spec, writer); }
+Status ToGguf(const ModelSpec& spec, GgufWriter* writer) {
+  return WriteLatent(kDeepSeekTraits, spec, writer);
+}
 
 }  // namespace
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// DeepSeek-V3, R1, V3.1 (arXiv 2412.19437) and Kimi-K2: MLA, sigmoid routing with a selection bias, MTP layers.
+// DeepSeek-V3, R1, V3.1 (arXiv 2412.19437) and Kimi-K2: MLA, sigmoid routing with a selection bias, MTP
+// layers.
 #include "model/arch/deepseek_parts.h"
 #include "model/arch/families.h"
 #include "model/arch/names.h"
@@ -30,7 +31,9 @@ Result<ModelSpec> FromGguf(const GgufFile& file) {
   return spec;
 }
 
-Status ToGguf(const ModelSpec& spec, GgufWriter* writer) { return WriteLatent(kDeepSeekTraits, spec, writer); }
+Status ToGguf(const ModelSpec& spec, GgufWriter* writer) {
+  return WriteLatent(kDeepSeekTraits, spec, writer);
+}
 
 }  // namespace
 
@@ -41,8 +44,8 @@ Architecture DeepSeekV3Architecture() {
           .from_config = FromConfig,
           .from_gguf = FromGguf,
           .to_gguf = ToGguf,
-          .names = {kModelNames, kLatentNames, kDenseMlpNames, kExpertNames, kSelectionBiasNames, kSharedExpertNames,
-                    kMtpNames},
+          .names = {kModelNames, kLatentNames, kDenseMlpNames, kExpertNames, kSelectionBiasNames,
+                    kSharedExpertNames, kMtpNames},
           .gguf_names = {}};
 }
 

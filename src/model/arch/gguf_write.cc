@@ -13,7 +13,9 @@ class Writer {
  public:
   Writer(const GgufTraits& traits, GgufWriter* out) : traits_(traits), out_(out) {}
 
-  void U32(std::string_view suffix, int64_t value) { out_->SetU32(Key(suffix), static_cast<uint32_t>(value)); }
+  void U32(std::string_view suffix, int64_t value) {
+    out_->SetU32(Key(suffix), static_cast<uint32_t>(value));
+  }
   void F32(std::string_view suffix, double value) { out_->SetF32(Key(suffix), static_cast<float>(value)); }
   void Bool(std::string_view suffix, bool value) { out_->SetBool(Key(suffix), value); }
   void String(std::string_view suffix, std::string_view value) { out_->SetString(Key(suffix), value); }
@@ -135,8 +137,9 @@ Status Writer::Rope(const ModelSpec& spec) {
   }
   const bool needs_freqs = r.scaling == RopeScaling::kLlama3 || !r.divisors.empty();
   if (needs_freqs && !traits_.rope_freqs) {
-    return Fail("rope scaling \"llama3\": expected architecture llama, the only one whose GGUF form has it, found {}",
-                traits_.arch);
+    return Fail(
+        "rope scaling \"llama3\": expected architecture llama, the only one whose GGUF form has it, found {}",
+        traits_.arch);
   }
   const YarnEffect effect = AssumedYarn(r, all_dim);
   if (r.magnitude != effect.magnitude) Exact(kKeyMagnitude, r.magnitude);

@@ -21,7 +21,8 @@ Result<ModelSpec> FromConfig(const Config& config) {
   DS_RETURN_IF_ERROR(ReadAttentionBias(config, "attention_bias", false, false, &spec.attention));
   DS_ASSIGN(const bool qk_norm, config.BoolOr("use_qk_norm", false));
   spec.attention.qk_norm = qk_norm ? QkNorm::kPerHead : QkNorm::kNone;
-  DS_RETURN_IF_ERROR(ReadRope(config, {.partial = 0.5, .partial_allowed = true}, spec.attention.head_dim, &spec));
+  DS_RETURN_IF_ERROR(
+      ReadRope(config, {.partial = 0.5, .partial_allowed = true}, spec.attention.head_dim, &spec));
   DS_RETURN_IF_ERROR(ReadDeepSeekMoeLayers(config, 1, &spec));
   DS_RETURN_IF_ERROR(ReadSigmoidRouter(config, 1.0, &spec.router));
   DS_ASSIGN(spec.expert.width, config.Size("moe_intermediate_size"));
@@ -66,8 +67,8 @@ Architecture Glm4MoeArchitecture() {
           .from_config = FromConfig,
           .from_gguf = FromGguf,
           .to_gguf = ToGguf,
-          .names = {kModelNames, kGroupedNames, kDenseMlpNames, kExpertNames, kSelectionBiasNames, kSharedExpertNames,
-                    kMtpNames},
+          .names = {kModelNames, kGroupedNames, kDenseMlpNames, kExpertNames, kSelectionBiasNames,
+                    kSharedExpertNames, kMtpNames},
           .gguf_names = kGgufNames};
 }
 

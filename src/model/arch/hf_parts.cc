@@ -18,7 +18,8 @@ Status ReadQuantization(const Config& config) {
   DS_ASSIGN(const std::string method, q.StringOr("quant_method", ""));
   if (method == "mxfp4") return {};
   if (method != "fp8") {
-    return q.Expected("quant_method", "\"fp8\" (blocks of 128x128) or \"mxfp4\", the quantisations supported");
+    return q.Expected("quant_method",
+                      "\"fp8\" (blocks of 128x128) or \"mxfp4\", the quantisations supported");
   }
   DS_ASSIGN(const std::string format, q.StringOr("fmt", "e4m3"));
   if (format != "e4m3") return q.Expected("fmt", "\"e4m3\"");
@@ -31,8 +32,10 @@ Status ReadSpecialTokens(const Config& config, ModelSpec* spec) {
   DS_ASSIGN(const auto eos, config.IntsOrNone("eos_token_id", 0, spec->vocab_size - 1));
   for (const int64_t id : eos) {
     const auto token = static_cast<int32_t>(id);
-    if (std::ranges::find(spec->eos_tokens, token) == spec->eos_tokens.end()) spec->eos_tokens.push_back(token);
-    if (spec->eos_tokens.size() > 1024) return config.Expected("eos_token_id", "at most 1024 different tokens");
+    if (std::ranges::find(spec->eos_tokens, token) == spec->eos_tokens.end())
+      spec->eos_tokens.push_back(token);
+    if (spec->eos_tokens.size() > 1024)
+      return config.Expected("eos_token_id", "at most 1024 different tokens");
   }
   DS_ASSIGN(const int64_t bos, config.IntOr("bos_token_id", -1, 0, spec->vocab_size - 1));
   spec->bos_token = static_cast<int32_t>(bos);
@@ -52,8 +55,8 @@ Result<std::string> RopeType(const Config& rope) {
   DS_ASSIGN(const std::string new_type, rope.StringOr("rope_type", ""));
   DS_ASSIGN(const std::string old_type, rope.StringOr("type", new_type));
   if (!new_type.empty() && old_type != new_type) {
-    return Fail("{}: expected \"type\" and \"rope_type\" to agree, found \"{}\" and \"{}\"", rope.where(), old_type,
-                new_type);
+    return Fail("{}: expected \"type\" and \"rope_type\" to agree, found \"{}\" and \"{}\"", rope.where(),
+                old_type, new_type);
   }
   return old_type;
 }
@@ -67,13 +70,16 @@ Status ReadYarn(const Config& config, const Config& rope, ModelSpec* spec, doubl
   DS_ASSIGN(r.original_context, rope.IntOr("original_max_position_embeddings", top_level, 1, kMaxContext));
   DS_ASSIGN(r.beta_fast, rope.FloatOr("beta_fast", 32.0, kTiny, kMaxFloat));
   DS_ASSIGN(r.beta_slow, rope.FloatOr("beta_slow", 1.0, kTiny, kMaxFloat));
-  if (r.beta_slow > r.beta_fast) return rope.Expected("beta_slow", fmt::format("at most beta_fast = {}", r.beta_fast));
+  if (r.beta_slow > r.beta_fast)
+    return rope.Expected("beta_slow", fmt::format("at most beta_fast = {}", r.beta_fast));
   DS_ASSIGN(r.truncate, rope.BoolOr("truncate", true));
   DS_ASSIGN(const double mscale, rope.FloatOr("mscale", 0.0, 0.0, kMaxFloat));
   DS_ASSIGN(const double all_dim, rope.FloatOr("mscale_all_dim", 0.0, 0.0, kMaxFloat));
-  // transformers' _compute_yarn_parameters: an explicit factor, else the ratio if both mscales are set, else m(f, 1).
+  // transformers' _compute_yarn_parameters: an explicit factor, else the ratio if both mscales are set, else
+  // m(f, 1).
   double magnitude = YarnMagnitude(r.factor, 1.0);
-  if (mscale > 0 && all_dim > 0) magnitude = YarnMagnitude(r.factor, mscale) / YarnMagnitude(r.factor, all_dim);
+  if (mscale > 0 && all_dim > 0)
+    magnitude = YarnMagnitude(r.factor, mscale) / YarnMagnitude(r.factor, all_dim);
   DS_ASSIGN(r.magnitude, rope.FloatOr("attention_factor", magnitude, kTiny, kMaxFloat));
   if (mscale_all_dim != nullptr) *mscale_all_dim = all_dim;
   return {};
@@ -85,7 +91,8 @@ Status ReadLlama3(const Config& rope, RopeSpec* r) {
   DS_ASSIGN(r->low_freq_factor, rope.Float("low_freq_factor", kTiny, kMaxFloat));
   DS_ASSIGN(r->high_freq_factor, rope.Float("high_freq_factor", kTiny, kMaxFloat));
   if (r->high_freq_factor <= r->low_freq_factor) {
-    return rope.Expected("high_freq_factor", fmt::format("more than low_freq_factor = {}", r->low_freq_factor));
+    return rope.Expected("high_freq_factor",
+                         fmt::format("more than low_freq_factor = {}", r->low_freq_factor));
   }
   DS_ASSIGN(r->original_context, rope.Int("original_max_position_embeddings", 1, kMaxContext));
   return {};
@@ -112,8 +119,10 @@ Status ApplyLayerTypes(const Config& config, std::vector<LayerSpec>* layers) {
   }
   for (size_t i = 0; i < types.size(); ++i) {
     if (types[i] != "full_attention" && types[i] != "sliding_attention") {
-      return Fail("{}: key \"layer_types\", item {}: expected \"full_attention\" or \"sliding_attention\", found \"{}\"",
-                  config.where(), i, types[i].substr(0, 60));
+      return Fail(
+          "{}: key \"layer_types\", item {}: expected \"full_attention\" or \"sliding_attention\", found "
+          "\"{}\"",
+          config.where(), i, types[i].substr(0, 60));
     }
     (*layers)[i].is_sliding = types[i] == "sliding_attention";
   }
@@ -122,7 +131,9 @@ Status ApplyLayerTypes(const Config& config, std::vector<LayerSpec>* layers) {
 
 }  // namespace
 
-double YarnMagnitude(double factor, double a) { return factor <= 1.0 ? 1.0 : 0.1 * a * std::log(factor) + 1.0; }
+double YarnMagnitude(double factor, double a) {
+  return factor <= 1.0 ? 1.0 : 0.1 * a * std::log(factor) + 1.0;
+}
 
 double PlainSoftmaxScale(int head_dim) { return 1.0 / std::sqrt(static_cast<double>(head_dim)); }
 
@@ -146,7 +157,8 @@ Status ReadGroupedAttention(const Config& config, ModelSpec* spec) {
   DS_ASSIGN(a.num_heads, config.Size("num_attention_heads"));
   DS_ASSIGN(a.num_kv_heads, config.SizeOr("num_key_value_heads", a.num_heads));
   if (a.num_heads % a.num_kv_heads != 0) {
-    return config.Expected("num_key_value_heads", fmt::format("a divisor of num_attention_heads = {}", a.num_heads));
+    return config.Expected("num_key_value_heads",
+                           fmt::format("a divisor of num_attention_heads = {}", a.num_heads));
   }
   if (!config.Has("head_dim") && spec->hidden % a.num_heads != 0) {
     return config.Expected("num_attention_heads", fmt::format("a divisor of hidden_size = {}", spec->hidden));
@@ -175,20 +187,22 @@ Status ReadRope(const Config& config, const RopeDefaults& defaults, int head_dim
     DS_ASSIGN(const Config rope, config.Object(key));
     const auto nested = rope.ObjectKeys();
     if (!nested.empty()) {
-      return rope.Expected(nested.front(), "no object: one set of rope parameters for all layers is supported");
+      return rope.Expected(nested.front(),
+                           "no object: one set of rope parameters for all layers is supported");
     }
     DS_ASSIGN(r.theta, rope.FloatOr("rope_theta", r.theta, 1.0, kMaxFloat));
     DS_ASSIGN(partial, rope.FloatOr("partial_rotary_factor", partial, kTiny, 1.0));
     DS_RETURN_IF_ERROR(ReadRopeScaling(config, rope, spec, mscale_all_dim));
   }
   if (partial != 1.0 && !defaults.partial_allowed) {
-    return Fail("{}: key \"partial_rotary_factor\": expected 1 or nothing for this family, found {}", config.where(),
-                partial);
+    return Fail("{}: key \"partial_rotary_factor\": expected 1 or nothing for this family, found {}",
+                config.where(), partial);
   }
   r.dims = static_cast<int>(head_dims * partial);
   if (r.dims < 2 || r.dims % 2 != 0) {
-    return Fail("{}: rotary dimensions: expected an even number of at least 2, found {} ({} of each head's {})",
-                config.where(), r.dims, partial, head_dims);
+    return Fail(
+        "{}: rotary dimensions: expected an even number of at least 2, found {} ({} of each head's {})",
+        config.where(), r.dims, partial, head_dims);
   }
   return {};
 }
@@ -210,7 +224,8 @@ Status ReadWindow(const Config& config, WindowRule rule, ModelSpec* spec) {
   if (config.Has("layer_types")) DS_RETURN_IF_ERROR(ApplyLayerTypes(config, &spec->layers));
   const bool any = std::ranges::any_of(spec->layers, &LayerSpec::is_sliding);
   if (any && !on) {
-    return config.Expected("sliding_window", "a positive number (some layers are sliding), with use_sliding_window on");
+    return config.Expected("sliding_window",
+                           "a positive number (some layers are sliding), with use_sliding_window on");
   }
   spec->attention.sliding_window = any ? static_cast<int>(window) : 0;
   return {};

@@ -11,12 +11,13 @@
 
 namespace deepshock {
 
-// YaRN's magnitude m(f, a) = 0.1 a ln f + 1, and 1 for f <= 1 (arXiv 2309.00071 section 3.4; `a` is DeepSeek's).
+// YaRN's magnitude m(f, a) = 0.1 a ln f + 1, and 1 for f <= 1 (arXiv 2309.00071 section 3.4; `a` is
+// DeepSeek's).
 double YarnMagnitude(double factor, double a);
 double PlainSoftmaxScale(int head_dim);  // head_dim^-0.5
 
-// Sizes, norm epsilon, head, special tokens; refuses activations and quantisations that nothing here computes.
-// Fills `layers` with dense, full-attention layers.
+// Sizes, norm epsilon, head, special tokens; refuses activations and quantisations that nothing here
+// computes. Fills `layers` with dense, full-attention layers.
 Status ReadModel(const Config& config, double default_eps, ModelSpec* spec);
 
 // Heads, head_dim, softmax scale.
@@ -27,11 +28,11 @@ Status ReadAttentionBias(const Config& config, std::string_view key, bool fallba
 
 struct RopeDefaults {
   double theta = 10000.0;
-  double partial = 1.0;        // partial_rotary_factor where absent
+  double partial = 1.0;  // partial_rotary_factor where absent
   bool partial_allowed = false;
 };
-// Everything but `layout`. `head_dims` is what rotates when nothing is partial. `mscale_all_dim`, where asked for, is
-// YaRN's, or 0.
+// Everything but `layout`. `head_dims` is what rotates when nothing is partial. `mscale_all_dim`, where asked
+// for, is YaRN's, or 0.
 Status ReadRope(const Config& config, const RopeDefaults& defaults, int head_dims, ModelSpec* spec,
                 double* mscale_all_dim = nullptr);
 

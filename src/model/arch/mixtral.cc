@@ -9,10 +9,8 @@ namespace deepshock {
 namespace {
 
 constexpr std::string_view kName = "mixtral";
-constexpr GgufTraits kTraits{.arch = "llama",
-                             .layout = RopeLayout::kInterleaved,
-                             .experts_use_dense_width = true,
-                             .rope_freqs = true};
+constexpr GgufTraits kTraits{
+    .arch = "llama", .layout = RopeLayout::kInterleaved, .experts_use_dense_width = true, .rope_freqs = true};
 
 constexpr TensorName kMixtralNames[] = {
     {"ffn_gate_inp.weight", "model.layers.{l}.block_sparse_moe.gate.weight"},

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Qwen1.5-MoE and Qwen2-MoE: softmax routing without renormalisation, one shared expert behind a sigmoid gate.
+// Qwen1.5-MoE and Qwen2-MoE: softmax routing without renormalisation, one shared expert behind a sigmoid
+// gate.
 #include "model/arch/families.h"
 #include "model/arch/gguf_parts.h"
 #include "model/arch/hf_parts.h"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// For tests: a spec as text, every field with all its digits, so that two specs can be compared and their difference
-// read.
+// For tests: a spec as text, every field with all its digits, so that two specs can be compared and their
+// difference read.
 #pragma once
 
 #include <fmt/format.h>
