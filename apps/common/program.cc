@@ -101,9 +101,10 @@ void CatchInterrupts() {
 
 bool Interrupted() { return interrupted != 0; }
 
-void ResetInterrupt() {
+void ReleaseInterrupts() {
   interrupted = 0;
-  CatchInterrupts();
+  std::signal(SIGINT, SIG_DFL);
+  std::signal(SIGTERM, SIG_DFL);
 }
 
 }  // namespace deepshock

@@ -37,7 +37,10 @@ Status WriteStdout(std::string_view text);
 // order; a second signal ends it at once.
 void CatchInterrupts();
 bool Interrupted();
-// Forgets a signal that was seen, for interactive programs; the next one is caught again.
-void ResetInterrupt();
+// A signal ends the program again, as before CatchInterrupts; what was seen is forgotten.
+void ReleaseInterrupts();
+
+// The exit code of a program that the user interrupted.
+inline constexpr int kExitInterrupted = 130;  // 128 + SIGINT, as shells have it
 
 }  // namespace deepshock

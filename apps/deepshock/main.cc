@@ -14,8 +14,11 @@ int main(int argc, char** argv) {
       "Examples:\n"
       "  deepshock run                                   chat with the embedded default model\n"
       "  deepshock run MODEL --prompt \"Hello\"            answer once\n"
+      "  deepshock inspect MODEL                         tell what a model is and what it needs\n"
       "deepshock COMMAND --help tells a command's options.");
   const std::vector<deepshock::Command> commands = {
+      deepshock::AddRun(app),  deepshock::AddInspect(app), deepshock::AddVerify(app),
+      deepshock::AddEval(app), deepshock::AddConvert(app),
   };
   return deepshock::RunProgram(app, commands, argc, argv);
 }
