@@ -43,7 +43,6 @@ class Writer {
 
 void Writer::Model(const ModelSpec& spec) {
   out_->SetString("general.architecture", traits_.arch);
-  if (!spec.name.empty()) out_->SetString("general.name", spec.name);
   U32("vocab_size", spec.vocab_size);
   U32("context_length", std::min<int64_t>(spec.context_length, UINT32_MAX));
   U32("embedding_length", spec.hidden);
