@@ -47,7 +47,7 @@ struct Architecture {
   Result<ModelSpec> (*from_config)(const Config& config);
   Result<ModelSpec> (*from_gguf)(const GgufFile& file);
   // Sets general.architecture, every {arch}.* key, and deepshock.* keys for what those cannot say; no
-  // tokenizer.*.
+  // tokenizer.* and no general.name.
   Status (*to_gguf)(const ModelSpec& spec, GgufWriter* writer);
   std::vector<TensorNames> names;  // Hugging Face names; later tables do not repeat earlier ones
   TensorNames gguf_names;          // where the GGUF name is not the canonical one
