@@ -20,6 +20,16 @@ struct EncodeOptions {
   bool parse_special_tokens = true;  // "<|im_start|>" in the text is that token; false: it is plain text
 };
 
+// One decoding under way: what StreamDecoder drives. Refers to its tokenizer. One thread.
+class TokenDecoder {
+ public:
+  virtual ~TokenDecoder() = default;
+  // Appends the text that is final now: whole characters only.
+  virtual void Push(int32_t id, std::string* out) = 0;
+  // Appends the rest. Call once, last.
+  virtual void Finish(std::string* out) = 0;
+};
+
 class Tokenizer {
  public:
   virtual ~Tokenizer() = default;
@@ -30,6 +40,9 @@ class Tokenizer {
   // Bytes of the whole sequence, special tokens left out when asked, decoder steps (byte fallback, Metaspace)
   // applied; invalid UTF-8 becomes U+FFFD.
   virtual std::string Decode(std::span<const int32_t> ids, bool skip_special_tokens = false) const = 0;
+
+  // The same, token by token, each at its own cost.
+  virtual std::unique_ptr<TokenDecoder> NewDecoder(bool skip_special_tokens) const = 0;
 
   // The raw bytes that one token stands for inside a text (no leading-space stripping); empty for an unknown id.
   virtual std::string TokenBytes(int32_t id) const = 0;
@@ -60,19 +73,27 @@ Result<std::unique_ptr<Tokenizer>> TokenizerFromGguf(const GgufVocabulary& vocab
 
 // Turns a growing token sequence into text for streaming: Push returns the text that is final so far and never ends
 // inside a UTF-8 character; Finish returns the rest (an unfinished character as U+FFFD).
-// The concatenation equals Decode of the whole sequence. One thread.
+// The concatenation equals Decode of the whole sequence. With byte-fallback vocabularies a run of byte tokens is
+// held back until it ends, because one bad byte spoils the whole run (as in Hugging Face tokenizers). One thread.
 class StreamDecoder {
  public:
-  StreamDecoder(const Tokenizer& tokenizer, bool skip_special_tokens);
-  std::string Push(int32_t id);
-  std::string Finish();
+  // The tokenizer must outlive it.
+  StreamDecoder(const Tokenizer& tokenizer, bool skip_special_tokens)
+      : decoder_(tokenizer.NewDecoder(skip_special_tokens)) {}
+
+  std::string Push(int32_t id) {
+    std::string text;
+    decoder_->Push(id, &text);
+    return text;
+  }
+  std::string Finish() {
+    std::string text;
+    decoder_->Finish(&text);
+    return text;
+  }
 
  private:
-  const Tokenizer& tokenizer_;
-  bool skip_special_tokens_;
-  std::vector<int32_t> ids_;
-  std::string pending_;
-  size_t emitted_ = 0;
+  std::unique_ptr<TokenDecoder> decoder_;
 };
 
 }  // namespace deepshock
