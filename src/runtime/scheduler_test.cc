@@ -1,0 +1,387 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/scheduler.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <limits>
+#include <map>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "kernels/ops.h"
+#include "model/model.h"
+
+namespace deepshock {
+namespace {
+
+constexpr int64_t kVocab = 32;
+constexpr int64_t kContext = 64;
+constexpr int32_t kEos = 31;
+
+// Its logits are a hash of every token in the sequence's state: one lost, doubled or foreign token changes them.
+class FakeModel final : public TokenModel {
+ public:
+  Status Forward(std::span<const SequenceChunk> chunks, ForwardOutput* output) override {
+    if (fail) return Fail("the machine is on fire");
+    output->logits.clear();
+    int64_t num_tokens = 0;
+    for (const SequenceChunk& chunk : chunks) {
+      KvView& kv = *chunk.kv;
+      EXPECT_LE(kv.length + static_cast<int64_t>(chunk.tokens.size()), kv.capacity);
+      num_tokens += static_cast<int64_t>(chunk.tokens.size());
+      for (const int32_t token : chunk.tokens) kv.layers[0][kv.length++] = static_cast<float>(token);
+      uint64_t hash = 17;
+      for (int64_t i = 0; i < kv.length; ++i) hash = hash * 1000003 + static_cast<uint64_t>(kv.layers[0][i]);
+      SplitMix64 random(hash);
+      for (int64_t v = 0; v < kVocab; ++v) output->logits.push_back(static_cast<float>(random.NextUniform() * 4));
+      // The end comes after some tokens, or never.
+      output->logits.back() = ends && hash % 16 == 0 ? 10.0f : -10.0f;
+      if (nan_at == kv.length) output->logits[output->logits.size() - 3] = std::numeric_limits<float>::quiet_NaN();
+    }
+    batch_sizes.push_back(chunks.size());
+    token_counts.push_back(num_tokens);
+    return {};
+  }
+  StateSpec state_spec() const override { return {{1}}; }
+  int64_t vocab_size() const override { return kVocab; }
+  int64_t context_length() const override { return kContext; }
+
+  bool ends = true;
+  bool fail = false;
+  int64_t nan_at = -1;  // a sequence of this length gets a NaN
+  std::vector<size_t> batch_sizes;
+  std::vector<int64_t> token_counts;
+};
+
+// Token i is the letter 'a' + i; 26 and above are special.
+class LetterTokenizer final : public Tokenizer {
+ public:
+  std::vector<int32_t> Encode(std::string_view text, const EncodeOptions&) const override {
+    std::vector<int32_t> ids;
+    for (const char c : text) ids.push_back(c - 'a');
+    return ids;
+  }
+  std::string Decode(std::span<const int32_t> ids, bool) const override {
+    std::string text;
+    for (const int32_t id : ids) text += TokenBytes(id);
+    return text;
+  }
+  std::unique_ptr<TokenDecoder> NewDecoder(bool) const override { return std::make_unique<Decoder>(); }
+  std::string TokenBytes(int32_t id) const override {
+    return id < 26 ? std::string(1, static_cast<char>('a' + id)) : "";
+  }
+  int64_t vocab_size() const override { return kVocab; }
+  std::optional<int32_t> TokenId(std::string_view) const override { return std::nullopt; }
+  bool IsSpecial(int32_t id) const override { return id >= 26; }
+  std::string TokenText(int32_t id) const override { return TokenBytes(id); }
+
+ private:
+  struct Decoder final : TokenDecoder {
+    void Push(int32_t id, std::string* out) override {
+      if (id < 26) *out += static_cast<char>('a' + id);
+    }
+    void Finish(std::string*) override {}
+  };
+};
+
+class SchedulerTest : public testing::Test {
+ protected:
+  GenerationRequest Request(std::vector<int32_t> prompt, int64_t max_tokens = 20) {
+    GenerationRequest request;
+    request.prompt = std::move(prompt);
+    request.max_tokens = max_tokens;
+    request.sampling.temperature = 0;
+    return request;
+  }
+  SchedulerOptions Options(int batch_size, int prefill_chunk = 8) { return {batch_size, prefill_chunk, {kEos}}; }
+
+  std::vector<GenerationResult> RunAll(const std::vector<GenerationRequest>& requests, SchedulerOptions options) {
+    std::vector<GenerationResult> results(requests.size());
+    std::vector<int> num_done(requests.size());
+    Scheduler scheduler(model_, &tokenizer_, std::move(options));
+    for (size_t i = 0; i < requests.size(); ++i) {
+      GenerationRequest request = requests[i];
+      request.on_done = [&, i](GenerationResult result) {
+        results[i] = std::move(result);
+        ++num_done[i];
+      };
+      scheduler.Submit(std::move(request));
+    }
+    for (int steps = 0; scheduler.Step(); ++steps) {
+      EXPECT_LT(steps, 100000);
+      if (steps >= 100000) break;
+    }
+    EXPECT_EQ(num_done, std::vector<int>(requests.size(), 1));
+    return results;
+  }
+
+  FakeModel model_;
+  LetterTokenizer tokenizer_;
+};
+
+TEST_F(SchedulerTest, TheResultDependsOnNeitherBatchNorChunks) {
+  std::mt19937 random(1);
+  std::vector<GenerationRequest> requests;
+  for (int i = 0; i < 40; ++i) {
+    std::vector<int32_t> prompt(1 + random() % 40);
+    for (int32_t& token : prompt) token = static_cast<int32_t>(random() % 26);
+    requests.push_back(Request(prompt, 1 + static_cast<int64_t>(random() % 30)));
+    requests.back().sampling.temperature = i % 2;
+    requests.back().sampling.repetition_penalty = i % 3 == 0 ? 1.3 : 1.0;
+    requests.back().sampling.seed = static_cast<uint64_t>(i);
+    requests.back().num_logprobs = i % 4 - 1;
+  }
+  const std::vector<GenerationResult> alone = RunAll(requests, Options(1, 1000));
+  std::map<FinishReason, int> reasons;
+  for (const GenerationResult& result : alone) ++reasons[result.finish_reason];
+  EXPECT_GT(reasons[FinishReason::kStop], 5);
+  EXPECT_GT(reasons[FinishReason::kLength], 5);
+  for (const auto& [batch_size, chunk] : std::vector<std::pair<int, int>>{{1, 3}, {4, 8}, {7, 1}, {32, 16}, {100, 512}}) {
+    const std::vector<GenerationResult> batched = RunAll(requests, Options(batch_size, chunk));
+    for (size_t i = 0; i < requests.size(); ++i) {
+      EXPECT_EQ(batched[i].tokens, alone[i].tokens) << i;
+      EXPECT_EQ(batched[i].text, alone[i].text);
+      EXPECT_EQ(batched[i].finish_reason, alone[i].finish_reason);
+      EXPECT_EQ(batched[i].logprobs.size(), requests[i].num_logprobs < 0 ? 0 : alone[i].tokens.size());
+    }
+  }
+}
+
+TEST_F(SchedulerTest, AFinishedSequenceMakesRoomForTheNext) {
+  model_.ends = false;
+  std::vector<GenerationRequest> requests;
+  for (int i = 0; i < 8; ++i) requests.push_back(Request({1, 2}, i < 4 ? 4 : 12));
+  RunAll(requests, Options(4, 8));
+  EXPECT_EQ(*std::max_element(model_.batch_sizes.begin(), model_.batch_sizes.end()), 4u);
+  // Static batches would need as many: the first four take 4 steps, the others 12; no step is wasted in between.
+  EXPECT_EQ(model_.batch_sizes.size(), 16u);
+}
+
+TEST_F(SchedulerTest, AStepHoldsNoMorePromptThanAChunk) {
+  model_.ends = false;
+  std::vector<GenerationRequest> requests;
+  for (int i = 0; i < 6; ++i) requests.push_back(Request(std::vector<int32_t>(20, i), 5));
+  RunAll(requests, Options(6, 8));
+  for (const int64_t n : model_.token_counts) EXPECT_LE(n, 8 + 6);
+}
+
+TEST_F(SchedulerTest, FinishReasonsAndCounts) {
+  model_.ends = false;
+  const GenerationResult length = RunAll({Request({1, 2, 3}, 5)}, Options(1))[0];
+  EXPECT_EQ(length.finish_reason, FinishReason::kLength);
+  EXPECT_EQ(length.tokens.size(), 5u);
+  EXPECT_EQ(length.prompt_tokens, 3);
+  EXPECT_GE(length.total_ms, length.first_token_ms);
+  EXPECT_GT(length.TokensPerSecond(), 0);
+
+  const GenerationResult full = RunAll({Request({1, 2, 3}, 0)}, Options(1))[0];
+  EXPECT_EQ(full.finish_reason, FinishReason::kLength);
+  EXPECT_EQ(full.tokens.size(), static_cast<size_t>(kContext - 3));
+
+  GenerationRequest stop_token = Request({1, 2, 3}, 5);
+  stop_token.stop_tokens = {length.tokens[2]};
+  const GenerationResult stopped = RunAll({stop_token}, Options(1))[0];
+  EXPECT_EQ(stopped.finish_reason, FinishReason::kStop);
+  EXPECT_EQ(stopped.tokens, std::vector<int32_t>(length.tokens.begin(), length.tokens.begin() + 3));
+  EXPECT_EQ(stopped.text, tokenizer_.Decode(std::span<const int32_t>(length.tokens).subspan(0, 2), true));
+}
+
+TEST_F(SchedulerTest, EndOfSequenceStopsUnlessIgnored) {
+  std::vector<int32_t> prompt;
+  for (int32_t first = 0; first < 26; ++first) {
+    const GenerationResult result = RunAll({Request({first}, 30)}, Options(1))[0];
+    if (result.finish_reason != FinishReason::kStop) continue;
+    EXPECT_EQ(result.tokens.back(), kEos);
+    prompt = {first};
+  }
+  ASSERT_FALSE(prompt.empty());
+  GenerationRequest ignoring = Request(prompt, 30);
+  ignoring.ignore_eos = true;
+  EXPECT_EQ(RunAll({ignoring}, Options(1))[0].tokens.size(), 30u);
+}
+
+TEST_F(SchedulerTest, StopStringsCutTheStreamedText) {
+  model_.ends = false;
+  const std::string text = RunAll({Request({5}, 30)}, Options(1))[0].text;
+  ASSERT_GT(text.size(), 12u);
+  GenerationRequest request = Request({5}, 30);
+  request.stop = {text.substr(6, 3)};
+  std::string streamed;
+  request.on_token = [&](const StreamedToken& token) {
+    streamed += token.text;
+    return true;
+  };
+  const GenerationResult result = RunAll({request}, Options(1))[0];
+  EXPECT_EQ(result.finish_reason, FinishReason::kStop);
+  EXPECT_EQ(result.text, text.substr(0, text.find(request.stop[0])));
+  EXPECT_EQ(streamed, result.text);
+}
+
+TEST_F(SchedulerTest, AFaultyRequestEndsAlone) {
+  std::vector<GenerationRequest> requests = {Request({1, 2}, 5),
+                                             Request({}, 5),
+                                             Request(std::vector<int32_t>(kContext, 1), 5),
+                                             Request({1, 99}, 5),
+                                             Request({1, -1}, 5),
+                                             Request({3, 4}, 5)};
+  requests.push_back(Request({1}, 5));
+  requests.back().sampling.top_p = 7;
+  requests.push_back(Request({1}, 5));
+  requests.back().stop = {""};
+  requests.push_back(Request({1}, -3));
+  const std::vector<GenerationResult> results = RunAll(requests, Options(3));
+  for (size_t i = 0; i < results.size(); ++i) {
+    EXPECT_EQ(results[i].status.ok(), i == 0 || i == 5) << i << ": " << results[i].status.message();
+    EXPECT_EQ(results[i].finish_reason == FinishReason::kError, i != 0 && i != 5);
+  }
+  EXPECT_EQ(results[1].status.message(), "prompt: expected at least one token, found none");
+  EXPECT_EQ(results[2].status.message(), "prompt: expected fewer tokens than the context length of 64, found 64");
+  EXPECT_EQ(results[3].status.message(), "prompt: expected token ids 0 to 31, found 99");
+}
+
+TEST_F(SchedulerTest, NanLogitsEndTheirSequenceOnly) {
+  model_.ends = false;
+  model_.nan_at = 10;
+  const auto results = RunAll({Request({1, 2}, 5), Request({1, 2, 3, 4, 5, 6, 7}, 20)}, Options(2));
+  EXPECT_TRUE(results[0].status.ok());
+  EXPECT_EQ(results[1].status.message(), "logits: expected finite numbers, found nan for token 29");
+  EXPECT_EQ(results[1].tokens.size(), 3u);
+}
+
+TEST_F(SchedulerTest, AFailedPassEndsWhatItComputed) {
+  model_.fail = true;
+  const auto results = RunAll({Request({1}), Request({2}), Request({3})}, Options(2));
+  for (const GenerationResult& result : results) EXPECT_EQ(result.status.message(), "the machine is on fire");
+}
+
+TEST_F(SchedulerTest, CancelWaitingRunningAndFromTheCallback) {
+  model_.ends = false;
+  Scheduler scheduler(model_, &tokenizer_, Options(2));
+  std::map<int, GenerationResult> results;
+  std::vector<uint64_t> ids;
+  for (int i = 0; i < 4; ++i) {
+    GenerationRequest request = Request({i}, 50);
+    request.on_done = [&results, i](GenerationResult result) { results[i] = std::move(result); };
+    if (i == 1) {
+      request.on_token = [n = 0](const StreamedToken&) mutable { return ++n < 3; };
+    }
+    ids.push_back(scheduler.Submit(std::move(request)));
+  }
+  scheduler.Step();
+  scheduler.Cancel(ids[0]);
+  scheduler.Cancel(ids[3]);
+  scheduler.Cancel(12345);
+  while (scheduler.Step()) {
+  }
+  EXPECT_EQ(results[0].finish_reason, FinishReason::kCancelled);
+  EXPECT_EQ(results[0].tokens.size(), 1u);
+  EXPECT_EQ(results[1].finish_reason, FinishReason::kCancelled);
+  EXPECT_EQ(results[1].tokens.size(), 3u);
+  EXPECT_EQ(results[2].finish_reason, FinishReason::kLength);
+  EXPECT_EQ(results[3].finish_reason, FinishReason::kCancelled);
+  EXPECT_TRUE(results[3].tokens.empty());
+  EXPECT_TRUE(results[3].status.ok());
+}
+
+TEST_F(SchedulerTest, SubmitFromOnDone) {
+  Scheduler scheduler(model_, &tokenizer_, Options(1));
+  int num_done = 0;
+  std::function<void()> submit = [&] {
+    GenerationRequest request = Request(num_done % 2 == 0 ? std::vector<int32_t>{} : std::vector<int32_t>{1}, 3);
+    request.on_done = [&](GenerationResult) {
+      if (++num_done < 6) submit();
+    };
+    scheduler.Submit(std::move(request));
+  };
+  submit();
+  for (int i = 0; i < 100 && scheduler.Step(); ++i) {
+  }
+  EXPECT_EQ(num_done, 6);
+}
+
+TEST_F(SchedulerTest, ASessionReusesWhatPromptsShare) {
+  model_.ends = false;
+  Scheduler scheduler(model_, &tokenizer_, Options(2));
+  SequenceState session(model_.state_spec(), kContext);
+  const auto run = [&](std::vector<int32_t> prompt, Session* used) {
+    GenerationRequest request = Request(std::move(prompt), 4);
+    request.session = used;
+    GenerationResult result;
+    request.on_done = [&](GenerationResult r) { result = std::move(r); };
+    scheduler.Submit(std::move(request));
+    while (scheduler.Step()) {
+    }
+    return result;
+  };
+  const GenerationResult first = run({1, 2, 3}, &session);
+  EXPECT_EQ(first.cached_prompt_tokens, 0);
+  EXPECT_EQ(session.num_tokens(), 6);  // the last token drawn was never computed
+  std::vector<int32_t> longer = {1, 2, 3};
+  longer.insert(longer.end(), first.tokens.begin(), first.tokens.end());
+  longer.push_back(7);
+  const GenerationResult second = run(longer, &session);
+  EXPECT_EQ(second.cached_prompt_tokens, 6);
+  EXPECT_EQ(second.tokens, run(longer, nullptr).tokens);
+  // The same prompt again: all but its last token, whose logits are needed.
+  EXPECT_EQ(run(longer, &session).cached_prompt_tokens, static_cast<int64_t>(longer.size()) - 1);
+  const GenerationResult other = run({1, 9}, &session);
+  EXPECT_EQ(other.cached_prompt_tokens, 1);
+  EXPECT_EQ(other.tokens, run({1, 9}, nullptr).tokens);
+  session.Clear();
+  EXPECT_EQ(run({1, 2, 3}, &session).tokens, first.tokens);
+}
+
+TEST_F(SchedulerTest, TwoRequestsCannotShareASessionAtOnce) {
+  SequenceState session(model_.state_spec(), kContext);
+  std::vector<GenerationRequest> requests = {Request({1, 2}), Request({1, 2})};
+  for (GenerationRequest& request : requests) request.session = &session;
+  const auto results = RunAll(requests, Options(2));
+  EXPECT_TRUE(results[0].status.ok());
+  EXPECT_EQ(results[1].status.message(), "session: another request is using it");
+  EXPECT_FALSE(session.busy);
+}
+
+// Real forward passes: batch composition must not change a single token.
+TEST(SchedulerWithModel, GreedyTokensDoNotDependOnTheBatch) {
+  for (const char* name : {"deepseek_v3", "mixtral", "gpt_oss"}) {
+    const std::string path = std::string(DEEPSHOCK_SHARED_DATA) + "/conformance/" + name;
+    if (!std::filesystem::exists(path)) GTEST_SKIP() << path << " is absent";
+    Result<std::unique_ptr<Model>> model = Model::Load(path);
+    ASSERT_TRUE(model.ok()) << model.message();
+    ThreadPool pool(2);
+    Compute compute(BestKernels(), pool);
+    LoadedModel token_model(**model, compute, (*model)->spec().context_length);
+    std::mt19937 random(3);
+    std::vector<std::vector<int32_t>> prompts(9);
+    for (auto& prompt : prompts) {
+      prompt.resize(1 + random() % 20);
+      for (int32_t& t : prompt) t = static_cast<int32_t>(random() % static_cast<uint64_t>(token_model.vocab_size()));
+    }
+    const auto generate = [&](int batch_size) {
+      std::vector<std::vector<int32_t>> outputs(prompts.size());
+      Scheduler scheduler(token_model, nullptr, {batch_size, 8, {}});
+      for (size_t i = 0; i < prompts.size(); ++i) {
+        GenerationRequest request;
+        request.prompt = prompts[i];
+        request.max_tokens = 6 + static_cast<int64_t>(i);
+        request.sampling.temperature = 0;
+        request.on_done = [&outputs, i](GenerationResult r) {
+          EXPECT_TRUE(r.status.ok()) << r.status.message();
+          outputs[i] = r.tokens;
+        };
+        scheduler.Submit(std::move(request));
+      }
+      while (scheduler.Step()) {
+      }
+      return outputs;
+    };
+    EXPECT_EQ(generate(1), generate(4)) << name;
+  }
+}
+
+}  // namespace
+}  // namespace deepshock
