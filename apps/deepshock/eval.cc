@@ -5,7 +5,7 @@
 #include <cstring>
 #include <memory>
 
-#include "apps/common/progress.h"
+#include "apps/common/terminal.h"
 #include "apps/deepshock/commands.h"
 #include "base/json.h"
 #include "base/mapped_file.h"
@@ -35,9 +35,9 @@ Result<int> EvalNll(const Options& options) {
   DS_ASSIGN(Machine machine, MakeMachine(options));
   DS_ASSIGN(const std::vector<int32_t> tokens, ReadTokens(options.tokens));
   DS_ASSIGN(const auto model, Model::Load(path));
-  ProgressBar bar("sequences", options.quiet);
+  Progress bar("sequences", static_cast<int64_t>(tokens.size()) / options.length, options.quiet);
   DS_ASSIGN(const NllResult result, MeanNll(*model, *machine.compute, tokens, options.length,
-                                            [&](int64_t done, int64_t total) { bar.Update(done, total); })
+                                            [&](int64_t done, int64_t) { bar.Update(done); })
                                         .WithContext(options.tokens));
   bar.Finish();
   if (options.json) {

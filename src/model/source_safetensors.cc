@@ -70,7 +70,7 @@ class SafetensorsSource final : public WeightSource {
 
   // "model.layers.3.mlp.experts.gate_up_proj"; empty for a family that stores each expert by itself.
   std::string StackedName(std::string_view which, int layer) const {
-    return architecture_.HfName(fmt::format("ffn_{}_exps.weight", which), layer, -1);
+    return architecture_.HfName(fmt::format("ffn_{}_exps", which), layer, -1);
   }
 
   Result<Matrix> FindStackedExpert(const WeightDecl& decl) {

@@ -56,6 +56,11 @@ class Planner {
     DS_RETURN_IF_ERROR(VisitWeights(model_.spec(), model_.weights(), [&](const WeightDecl& decl, const Matrix& m) {
       return Add(decl, m);
     }));
+    const ModelSpec& spec = model_.spec();
+    if (spec.tied_head && architecture_.gguf.needs_output) {  // llama.cpp does not look for the embedding there
+      const WeightDecl head{"output.weight", -1, -1, spec.vocab_size, spec.hidden, false, false};
+      DS_RETURN_IF_ERROR(Add(head, model_.weights().embedding));
+    }
     return std::move(planned_);
   }
 

@@ -26,10 +26,11 @@ void AddToken(int32_t token, std::vector<int32_t>* tokens) {
 }
 
 // Published under the names "default" and "tool_use", or as one template without a name.
-void CompileTemplates(const std::map<std::string, std::string>& sources, const std::string& path, ModelText* text) {
+void CompileTemplates(std::map<std::string, std::string> sources, const std::string& path, ModelText* text) {
+  text->template_sources = std::move(sources);
   const auto compile = [&](const std::string& name) -> Result<std::unique_ptr<ChatTemplate>> {
-    const auto source = sources.find(name);
-    if (source == sources.end()) return Fail("{}: the model has no chat template", path);
+    const auto source = text->template_sources.find(name);
+    if (source == text->template_sources.end()) return Fail("{}: the model has no chat template", path);
     return ChatTemplate::Compile(source->second, path + ": chat template");
   };
   Result<std::unique_ptr<ChatTemplate>> general = compile("default");
@@ -177,7 +178,7 @@ Result<ModelText> LoadFromFolder(const fs::path& folder) {
   if (fs::exists(template_path, error)) {
     DS_ASSIGN(templates["default"], ReadFile(template_path.string(), kMaxConfigBytes));
   }
-  CompileTemplates(templates, folder.string(), &text);
+  CompileTemplates(std::move(templates), folder.string(), &text);
 
   const fs::path generation_path = folder / "generation_config.json";
   DS_ASSIGN(const Json generation, ReadOptionalJson(generation_path));
@@ -259,7 +260,7 @@ Result<ModelText> LoadFromGguf(const std::string& path) {
     if (!file->Has(key)) continue;
     DS_ASSIGN(templates[name], file->GetString(key));
   }
-  CompileTemplates(templates, path, &text);
+  CompileTemplates(std::move(templates), path, &text);
   return text;
 }
 

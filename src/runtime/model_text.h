@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
@@ -26,6 +27,7 @@ struct ModelText {
   std::unique_ptr<ChatTemplate> chat_template;
   std::unique_ptr<ChatTemplate> tool_template;  // for conversations with tools; null: chat_template
   Status template_status;                       // the error when there is no chat template
+  std::map<std::string, std::string> template_sources;  // "default", "tool_use" -> Jinja
   std::vector<std::pair<std::string, std::string>> special_tokens;  // "bos_token", its text: templates read them
   std::vector<int32_t> eos_tokens;
   std::optional<int32_t> bos_token;

@@ -62,14 +62,22 @@ struct GgufVocabulary {
   std::string model;                       // "gpt2" (byte-level BPE) or "llama" (SentencePiece-style BPE)
   std::string pre;                         // pre-tokeniser name: "deepseek-v3", "qwen2", "llama-bpe", ...
   std::vector<std::string_view> tokens;    // [V]
-  std::vector<int64_t> types;              // [V] 1 normal, 2 unknown, 3 control, 4 user defined, 5 unused, 6 byte
+  std::vector<int64_t> types;              // [V] or empty (all normal); 1 normal, 2 unknown, 3 control, 4 user defined, 5 unused, 6 byte
   std::vector<std::string_view> merges;    // "a b"
   std::vector<float> scores;               // [V] for "llama"
   int32_t bos = -1, eos = -1, unknown = -1, padding = -1;
   bool add_bos = false, add_eos = false, add_space_prefix = true;
 };
-// Copies what it keeps.
+// Copies what it keeps. The same ids as the model's tokenizer.json gives. An unknown `pre` is refused with the list
+// of those known; empty means "default". Not in a GGUF, and so not here: lstrip, rstrip, single_word.
 Result<std::unique_ptr<Tokenizer>> TokenizerFromGguf(const GgufVocabulary& vocabulary, const std::string& name);
+
+// Every name of GgufVocabulary::pre that TokenizerFromGguf knows for model "gpt2"; of names that stand for the same
+// pre-tokeniser the one llama.cpp's converter writes most comes first.
+std::vector<std::string_view> GgufPreTokenizers();
+
+// The names of pre-tokenizers that TokenizerFromGguf knows, most specific names of published models first.
+std::vector<std::string_view> GgufPreTokenizers();
 
 // Turns a growing token sequence into text for streaming: Push returns the text that is final so far and never ends
 // inside a UTF-8 character; Finish returns the rest (an unfinished character as U+FFFD).

@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: Apache-2.0
+// A real trained model against its reference: logits, greedy continuations, likelihoods, expert profiles and the MTP
+// layer, from the bfloat16 checkpoint and from the GGUF that the project ships. Needs the reference data.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstring>
+#include <map>
+
+#include "base/json.h"
+#include "base/mapped_file.h"
+#include "formats/safetensors.h"
+#include "runtime/evaluate.h"
+#include "runtime/kv_cache.h"
+#include "tests/support/reference_data.h"
+
+namespace deepshock {
+namespace {
+
+const char* const kSets[] = {"text", "code", "zh", "chat"};
+
+std::vector<int32_t> ReadTokens(const std::string& set) {
+  const auto file = MappedFile::Open(SharedData("models/tiny-moe/reference/" + set + ".val.i32"));
+  if (!file.ok()) return {};
+  std::vector<int32_t> tokens((*file)->bytes().size() / sizeof(int32_t));
+  std::memcpy(tokens.data(), (*file)->bytes().data(), tokens.size() * sizeof(int32_t));
+  return tokens;
+}
+
+Json Reference(const std::string& name) {
+  Result<Json> json = ReadJsonFile(SharedData("models/tiny-moe/reference/" + name), 64 << 20);
+  return json.ok() ? *json : Json();
+}
+
+int32_t ArgMax(std::span<const float> values) {
+  return static_cast<int32_t>(std::max_element(values.begin(), values.end()) - values.begin());
+}
+
+class TinyMoe : public testing::Test {
+ protected:
+  void SetUp() override {
+    const std::string folder = TinyMoeFolder();
+    if (folder.empty()) GTEST_SKIP() << "the tiny-moe reference is absent";
+    auto loaded = Model::Load(folder);
+    ASSERT_TRUE(loaded.ok()) << loaded.message();
+    model_ = std::move(*loaded);
+  }
+
+  ThreadPool pool_{2};
+  Compute compute_{BestKernels(), pool_};
+  std::unique_ptr<Model> model_;
+};
+
+TEST_F(TinyMoe, LogitsOfEveryPromptMatch) {
+  const auto logits = SafetensorsFile::Open(SharedData("models/tiny-moe/reference/logits.safetensors"));
+  ASSERT_TRUE(logits.ok()) << logits.message();
+  const Json cases = Reference("generate.json");
+  ASSERT_EQ(cases.size(), 15u);
+  for (size_t i = 0; i < cases.size(); ++i) {
+    const auto ids = cases[i]["ids"].get<std::vector<int32_t>>();
+    const StoredTensor* expected = (*logits)->Find("logits." + std::to_string(i));
+    ASSERT_NE(expected, nullptr);
+    KvCache cache(model_->state_spec(), 2048);
+    ASSERT_TRUE(cache.Reserve(static_cast<int64_t>(ids.size())).ok());
+    const SequenceChunk chunk{cache.view(), ids, true};
+    ForwardOutput output;
+    ASSERT_TRUE(model_->Forward(compute_, {&chunk, 1}, nullptr, &output).ok());
+    ASSERT_EQ(expected->bytes, static_cast<int64_t>(output.logits.size() * sizeof(float)));
+    float worst = 0;
+    for (size_t j = 0; j < output.logits.size(); ++j) {
+      float value;
+      std::memcpy(&value, expected->data + j * sizeof(float), sizeof(float));
+      worst = std::max(worst, std::abs(value - output.logits[j]));
+    }
+    EXPECT_LE(worst, 2e-4f) << "prompt " << i;
+  }
+}
+
+TEST_F(TinyMoe, GreedyContinuationsAreIdentical) {
+  const Json cases = Reference("generate.json");
+  ASSERT_EQ(cases.size(), 15u);
+  for (size_t i = 0; i < cases.size(); ++i) {
+    auto pending = cases[i]["ids"].get<std::vector<int32_t>>();
+    const auto expected = cases[i]["greedy"].get<std::vector<int32_t>>();
+    KvCache cache(model_->state_spec(), 2048);
+    std::vector<int32_t> found;
+    while (found.size() < expected.size()) {
+      ASSERT_TRUE(cache.Reserve(cache.length() + static_cast<int64_t>(pending.size())).ok());
+      const SequenceChunk chunk{cache.view(), pending, false};
+      ForwardOutput output;
+      ASSERT_TRUE(model_->Forward(compute_, {&chunk, 1}, nullptr, &output).ok());
+      pending = {ArgMax(output.logits)};
+      found.push_back(pending[0]);
+    }
+    EXPECT_EQ(found, expected) << "prompt " << i;
+  }
+}
+
+TEST_F(TinyMoe, LikelihoodsMatchFromTheCheckpoint) {
+  const Json profile = Reference("profile.json");
+  for (const char* set : kSets) {
+    const auto result = MeanNll(*model_, compute_, ReadTokens(set), 512, {});
+    ASSERT_TRUE(result.ok()) << result.message();
+    EXPECT_NEAR(result->nll, profile["ppl"][set]["nll"].get<double>(), 1e-4) << set;
+    EXPECT_EQ(result->num_tokens, 12264);
+  }
+}
+
+// The shipped file stores experts losslessly and the rest in Q8_0 or better: within 0.5 % of the reference.
+TEST_F(TinyMoe, LikelihoodsHoldInTheShippedFile) {
+  const auto shipped = Model::Load(std::string(DEEPSHOCK_SOURCE_DIR) + "/models/tiny-moe.gguf");
+  ASSERT_TRUE(shipped.ok()) << shipped.message();
+  EXPECT_EQ((*shipped)->weights().mtp.size(), 1u);
+  const Json profile = Reference("profile.json");
+  for (const char* set : kSets) {
+    const auto result = MeanNll(**shipped, compute_, ReadTokens(set), 512, {});
+    ASSERT_TRUE(result.ok()) << result.message();
+    const double expected = profile["ppl"][set]["nll"].get<double>();
+    EXPECT_NEAR(result->nll, expected, 0.005 * expected) << set;
+  }
+}
+
+// Share of positions at which the MTP layer drafts what the main model then chooses, as the model card states it.
+TEST_F(TinyMoe, MtpDraftsAgreeAsOftenAsStated) {
+  const std::map<std::string, double> stated = {{"text", 0.71}, {"code", 0.78}, {"chat", 0.73}, {"zh", 0.58}};
+  const int64_t length = 512, vocab = model_->spec().vocab_size;
+  for (const auto& [set, share] : stated) {
+    const std::vector<int32_t> tokens = ReadTokens(set);
+    int64_t agreed = 0, drafted = 0;
+    for (int64_t s = 0; s < static_cast<int64_t>(tokens.size()) / length; ++s) {
+      const auto sequence = std::span(tokens).subspan(static_cast<size_t>(s * length), static_cast<size_t>(length));
+      KvCache cache(model_->state_spec(), length);
+      ASSERT_TRUE(cache.Reserve(length).ok());
+      const SequenceChunk chunk{cache.view(), sequence, true};
+      ForwardOutput output;
+      ASSERT_TRUE(model_->Forward(compute_, {&chunk, 1}, nullptr, &output).ok());
+      // At position p the draft sees token p+1 and speaks about p+2, as the main model does at p+1.
+      const auto hidden = std::span(output.hidden).first(static_cast<size_t>((length - 1) * model_->spec().hidden));
+      std::vector<float> drafts;
+      ASSERT_TRUE(model_->ForwardMtp(compute_, cache.view(), 0, hidden, sequence.subspan(1), &drafts).ok());
+      for (int64_t p = 0; p + 1 < length; ++p) {
+        const auto draft = std::span(drafts).subspan(static_cast<size_t>(p * vocab), static_cast<size_t>(vocab));
+        const auto choice = std::span(output.logits).subspan(static_cast<size_t>((p + 1) * vocab), static_cast<size_t>(vocab));
+        agreed += ArgMax(draft) == ArgMax(choice) ? 1 : 0;
+        ++drafted;
+      }
+    }
+    EXPECT_NEAR(static_cast<double>(agreed) / static_cast<double>(drafted), share, 0.01) << set;
+  }
+}
+
+// Counts what the routers choose and with what weight.
+class ProfileObserver final : public ForwardObserver {
+ public:
+  explicit ProfileObserver(double scale) : scale_(scale) {}
+  void OnRouting(const RoutingView& r) override {
+    Layer& layer = layers[r.layer];
+    layer.tokens += r.num_tokens;
+    for (size_t i = 0; i < r.experts.size(); ++i) {
+      layer.selections[r.experts[i]] += 1;
+      layer.weights[r.experts[i]] += r.weights[i] / scale_;
+    }
+  }
+  struct Layer {
+    int64_t tokens = 0;
+    std::map<int, double> selections, weights;
+  };
+  std::map<int, Layer> layers;
+
+ private:
+  double scale_;
+};
+
+TEST_F(TinyMoe, ExpertProfilesMatch) {
+  const Json profile = Reference("profile.json");
+  const int64_t length = 512;
+  for (const char* set : kSets) {
+    ProfileObserver observer(model_->spec().router.scale);
+    const std::vector<int32_t> tokens = ReadTokens(set);
+    for (int64_t s = 0; s < static_cast<int64_t>(tokens.size()) / length; ++s) {
+      KvCache cache(model_->state_spec(), length);
+      ASSERT_TRUE(cache.Reserve(length).ok());
+      const SequenceChunk chunk{cache.view(), std::span(tokens).subspan(static_cast<size_t>(s * length), static_cast<size_t>(length)), false};
+      ForwardOutput output;
+      ASSERT_TRUE(model_->Forward(compute_, {&chunk, 1}, &observer, &output).ok());
+    }
+    for (auto& [layer, counts] : observer.layers) {
+      const Json& expected = profile["affinity"][set][std::to_string(layer)];
+      const auto total = static_cast<double>(counts.tokens);
+      for (int e = 0; e < model_->spec().router.num_experts; ++e) {
+        const auto at = static_cast<size_t>(e);
+        EXPECT_NEAR(counts.selections[e] / (total * model_->spec().router.top_k), expected["token"][at].get<double>(), 1e-5);
+        EXPECT_NEAR(counts.weights[e] / total, expected["gate"][at].get<double>(), 1e-5);
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace deepshock
