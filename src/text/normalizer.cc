@@ -4,6 +4,7 @@
 #include <utf8proc.h>
 
 #include <algorithm>
+#include <iterator>
 
 #include "base/utf8.h"
 #include "text/tokenizer_fields.h"
@@ -17,8 +18,68 @@ constexpr size_t kMaxSmallBytes = 1 << 20;
 
 enum class Kind { kNfc, kNfd, kNfkc, kNfkd, kReplace, kPrepend, kStrip, kLowercase, kStripAccents };
 
-// utf8proc's decomposition, character by character, with marks put into canonical order here: utf8proc sorts long
-// runs of marks in quadratic time.
+struct MarkRange {
+  utf8proc_int32_t first, last;
+};
+
+// Marks that Unicode 10 to 16 added. Hugging Face tokenizers normalizes by Unicode 9 (its crate
+// unicode-normalization-alignments), which leaves them where they stand; ids must not differ. Sorted.
+constexpr MarkRange kLaterMarks[] = {
+    {0x7fd, 0x7fd}, {0x897, 0x89f}, {0x8ca, 0x8d3}, {0x9fe, 0x9fe}, {0xc3c, 0xc3c}, {0xcf3, 0xcf3},
+    {0xd3b, 0xd3c}, {0xeba, 0xeba}, {0xece, 0xece}, {0x1715, 0x1715}, {0x1abf, 0x1ace}, {0x1df6, 0x1dfa},
+    {0xa82c, 0xa82c}, {0x10d24, 0x10d27}, {0x10d69, 0x10d6d}, {0x10eab, 0x10eac}, {0x10efc, 0x10eff},
+    {0x10f46, 0x10f50}, {0x10f82, 0x10f85}, {0x11070, 0x11070}, {0x11241, 0x11241}, {0x1133b, 0x1133b},
+    {0x113b8, 0x113c0}, {0x113c2, 0x113c2}, {0x113c5, 0x113c5}, {0x113c7, 0x113ca}, {0x113cc, 0x113d0},
+    {0x113d2, 0x113d2}, {0x113e1, 0x113e2}, {0x1145e, 0x1145e}, {0x11839, 0x1183a}, {0x1193d, 0x1193e},
+    {0x11943, 0x11943}, {0x119e0, 0x119e0}, {0x11a34, 0x11a34}, {0x11a47, 0x11a47}, {0x11a99, 0x11a99},
+    {0x11d42, 0x11d42}, {0x11d44, 0x11d45}, {0x11d97, 0x11d97}, {0x11f00, 0x11f01}, {0x11f03, 0x11f03},
+    {0x11f34, 0x11f3a}, {0x11f3e, 0x11f42}, {0x11f5a, 0x11f5a}, {0x13440, 0x13440}, {0x13447, 0x13455},
+    {0x1611e, 0x1612f}, {0x16ff0, 0x16ff1}, {0x1e08f, 0x1e08f}, {0x1e130, 0x1e136}, {0x1e2ae, 0x1e2ae},
+    {0x1e2ec, 0x1e2ef}, {0x1e4ec, 0x1e4ef}, {0x1e5ee, 0x1e5ef},
+};
+
+int CombiningClass(utf8proc_int32_t code_point) {
+  const int combining_class = utf8proc_get_property(code_point)->combining_class;
+  if (combining_class == 0) return 0;
+  const auto* at = std::upper_bound(std::begin(kLaterMarks), std::end(kLaterMarks), code_point,
+                                    [](utf8proc_int32_t c, const MarkRange& range) { return c < range.first; });
+  return at != std::begin(kLaterMarks) && code_point <= std::prev(at)->last ? 0 : combining_class;
+}
+
+bool IsLaterMark(utf8proc_int32_t code_point) {
+  return utf8proc_get_property(code_point)->combining_class != 0 && CombiningClass(code_point) == 0;
+}
+
+// Puts every run of marks into canonical order. (utf8proc's own sorting takes quadratic time for long runs.)
+void OrderMarks(std::vector<utf8proc_int32_t>& code_points) {
+  for (size_t i = 0; i < code_points.size(); ++i) {
+    if (CombiningClass(code_points[i]) == 0) continue;
+    size_t end = i;
+    while (end < code_points.size() && CombiningClass(code_points[end]) != 0) ++end;
+    std::stable_sort(code_points.begin() + static_cast<std::ptrdiff_t>(i),
+                     code_points.begin() + static_cast<std::ptrdiff_t>(end),
+                     [](utf8proc_int32_t a, utf8proc_int32_t b) { return CombiningClass(a) < CombiningClass(b); });
+    i = end - 1;
+  }
+}
+
+// Composes in place; a later mark begins anew.
+void Compose(std::vector<utf8proc_int32_t>& code_points, utf8proc_option_t options) {
+  size_t written = 0;
+  for (size_t begin = 0; begin < code_points.size();) {
+    size_t end = begin + 1;
+    while (end < code_points.size() && !IsLaterMark(code_points[end])) ++end;
+    const auto length = utf8proc_normalize_utf32(code_points.data() + begin,
+                                                 static_cast<utf8proc_ssize_t>(end - begin), options);
+    DS_CHECK(length >= 0, "utf8proc refuses its own code points");
+    const auto from = code_points.begin() + static_cast<std::ptrdiff_t>(begin);
+    std::copy(from, from + length, code_points.begin() + static_cast<std::ptrdiff_t>(written));
+    written += static_cast<size_t>(length);
+    begin = end;
+  }
+  code_points.resize(written);
+}
+
 void Normalize(std::string_view text, bool compose, bool compatibility, std::string* out) {
   const int options = (compose ? UTF8PROC_COMPOSE : UTF8PROC_DECOMPOSE) | UTF8PROC_STABLE |
                       (compatibility ? UTF8PROC_COMPAT : 0);
@@ -37,22 +98,8 @@ void Normalize(std::string_view text, bool compose, bool compatibility, std::str
     }
     i += static_cast<size_t>(c.length);
   }
-  const auto order = [](utf8proc_int32_t c) { return utf8proc_get_property(c)->combining_class; };
-  for (size_t i = 0; i < code_points.size(); ++i) {
-    if (order(code_points[i]) == 0) continue;
-    size_t end = i;
-    while (end < code_points.size() && order(code_points[end]) != 0) ++end;
-    std::stable_sort(code_points.begin() + static_cast<std::ptrdiff_t>(i),
-                     code_points.begin() + static_cast<std::ptrdiff_t>(end),
-                     [&](utf8proc_int32_t a, utf8proc_int32_t b) { return order(a) < order(b); });
-    i = end - 1;
-  }
-  if (compose) {
-    const auto length = utf8proc_normalize_utf32(code_points.data(), static_cast<utf8proc_ssize_t>(code_points.size()),
-                                                 static_cast<utf8proc_option_t>(options));
-    DS_CHECK(length >= 0, "utf8proc refuses its own code points");
-    code_points.resize(static_cast<size_t>(length));
-  }
+  OrderMarks(code_points);
+  if (compose) Compose(code_points, static_cast<utf8proc_option_t>(options));
   out->clear();
   for (const utf8proc_int32_t c : code_points) AppendUtf8(static_cast<uint32_t>(c), out);
 }
@@ -173,6 +220,15 @@ std::string_view Normalizer::Apply(std::string_view text, RegexScratch& scratch,
 Normalizer Normalizer::Nfc() {
   Normalizer result;
   result.steps_.push_back({Kind::kNfc, TextPattern(), "", false, false});
+  return result;
+}
+
+Normalizer Normalizer::SentencePiece(bool prepends_space) {
+  constexpr char kSpace[] = "\xe2\x96\x81";
+  Normalizer result;
+  if (prepends_space) result.steps_.push_back({Kind::kPrepend, TextPattern(), kSpace, false, false});
+  auto space = TextPattern::FromLiteral(" ");
+  result.steps_.push_back({Kind::kReplace, std::move(space).value(), kSpace, false, false});
   return result;
 }
 

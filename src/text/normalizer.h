@@ -24,6 +24,8 @@ class Normalizer {
   // null: does nothing.
   static Result<Normalizer> FromJson(const nlohmann::json& json);
   static Normalizer Nfc();
+  // "▁" for every space, and one in front when asked: what SentencePiece does to text.
+  static Normalizer SentencePiece(bool prepends_space);
 
   // Returns the normalized text: `text` itself where nothing changes, otherwise a view of `buffer`.
   std::string_view Apply(std::string_view text, RegexScratch& scratch, std::string* buffer) const;
