@@ -38,18 +38,6 @@ struct State4 {
   double error = std::numeric_limits<double>::infinity();
 };
 
-// Error of one group at a scale and a min as they are stored.
-float GroupError4(const float* x, const float* w, float scale, float min) {
-  const float inverse = InverseOrZero(scale);
-  float sum = 0;
-  for (int i = 0; i < kGroup4; ++i) {
-    const float q = RoundClamped(inverse * (x[i] + min), 0, 15);
-    const float error = x[i] - (scale * q - min);
-    sum += w[i] * error * error;
-  }
-  return sum;
-}
-
 // The integers of each group, searched around `wanted`, for the super-block scales in `state`.
 void ChooseIntegers4(const float* x, const float* w, const AffineScale* wanted, State4* state) {
   const float d = F16ToF32(state->d), dmin = F16ToF32(state->dmin);
@@ -61,8 +49,8 @@ void ChooseIntegers4(const float* x, const float* w, const AffineScale* wanted, 
     float best = std::numeric_limits<float>::infinity();
     for (int scale = std::max(0, scale0 - 1); scale <= std::min(63, scale0 + 1); ++scale) {
       for (int min = std::max(0, min0 - 2); min <= std::min(63, min0 + 2); ++min) {
-        const float error = GroupError4(x + g * kGroup4, w + g * kGroup4, d * static_cast<float>(scale),
-                                        dmin * static_cast<float>(min));
+        const float error = GroupError(x + g * kGroup4, w + g * kGroup4, kGroup4,
+                                       d * static_cast<float>(scale), dmin * static_cast<float>(min), 0, 15);
         if (error >= best) continue;
         best = error;
         state->scale[g] = scale;
@@ -124,16 +112,6 @@ struct State6 {
   double error = std::numeric_limits<double>::infinity();
 };
 
-float GroupError6(const float* x, const float* w, float scale) {
-  const float inverse = InverseOrZero(scale);
-  float sum = 0;
-  for (int i = 0; i < kGroup6; ++i) {
-    const float error = x[i] - scale * RoundClamped(inverse * x[i], -32, 31);
-    sum += w[i] * error * error;
-  }
-  return sum;
-}
-
 void ChooseIntegers6(const float* x, const float* w, const float* wanted, State6* state) {
   const float d = F16ToF32(state->d), inverse_d = InverseOrZero(d);
   state->error = 0;
@@ -141,7 +119,8 @@ void ChooseIntegers6(const float* x, const float* w, const float* wanted, State6
     const int scale0 = static_cast<int>(RoundClamped(wanted[g] * inverse_d, -128, 127));
     float best = std::numeric_limits<float>::infinity();
     for (int scale = std::max(-128, scale0 - 2); scale <= std::min(127, scale0 + 2); ++scale) {
-      const float error = GroupError6(x + g * kGroup6, w + g * kGroup6, d * static_cast<float>(scale));
+      const float error =
+          GroupError(x + g * kGroup6, w + g * kGroup6, kGroup6, d * static_cast<float>(scale), 0, -32, 31);
       if (error >= best) continue;
       best = error;
       state->scale[g] = scale;

@@ -17,17 +17,20 @@ struct Moments {
 // q = round(inverse * (x + min)), in [low, high].
 Moments SumRounded(const float* x, const float* weights, int n, float inverse, float min, float low,
                    float high) {
-  Moments m;
-  for (int i = 0; i < n; ++i) {
-    const float q = RoundClamped(inverse * (x[i] + min), low, high);
-    const float wq = weights[i] * q;
-    m.w += weights[i];
-    m.x += weights[i] * x[i];
-    m.q += wq;
-    m.qq += wq * q;
-    m.xq += wq * x[i];
+  DS_CHECK(n > 0 && n % kLanes == 0, "groups are whole lanes");
+  float w[kLanes] = {}, sx[kLanes] = {}, sq[kLanes] = {}, sqq[kLanes] = {}, sxq[kLanes] = {};
+  for (int i = 0; i < n; i += kLanes) {
+    for (int l = 0; l < kLanes; ++l) {
+      const float q = RoundClamped(inverse * (x[i + l] + min), low, high);
+      const float wq = weights[i + l] * q;
+      w[l] += weights[i + l];
+      sx[l] += weights[i + l] * x[i + l];
+      sq[l] += wq;
+      sqq[l] += wq * q;
+      sxq[l] += wq * x[i + l];
+    }
   }
-  return m;
+  return {SumLanes(w), SumLanes(sx), SumLanes(sq), SumLanes(sqq), SumLanes(sxq)};
 }
 
 struct Fit {
@@ -77,7 +80,6 @@ float FindScale(const float* x, const float* weights, int n, int low, int high) 
 }
 
 AffineScale FindScaleAndMin(const float* x, const float* weights, int n, int high) {
-  DS_CHECK(n > 0 && n <= kMaxGroupElements, "group size");
   const auto [lowest, highest] = std::minmax_element(x, x + n);
   const float min = std::max(0.0f, -*lowest);
   const float range = *highest + min;

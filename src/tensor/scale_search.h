@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the quantisers share: the search for the scale of a group of at most 64 elements that leaves the
+// What the quantisers share: the search for the scale of a group that leaves the
 // smallest weighted squared error. Pure functions, any thread.
 #pragma once
 
@@ -10,7 +10,13 @@
 
 namespace deepshock {
 
-constexpr int kMaxGroupElements = 64;
+// Sums over a group run in this many lanes, so that they vectorise without reordering float additions. Groups
+// are whole lanes.
+constexpr int kLanes = 8;
+
+inline float SumLanes(const float lanes[kLanes]) {
+  return ((lanes[0] + lanes[4]) + (lanes[1] + lanes[5])) + ((lanes[2] + lanes[6]) + (lanes[3] + lanes[7]));
+}
 
 // x to the nearest integer in [low, high], ties to even; x is clamped first, so any size will do.
 // Adding and taking away 1.5 * 2^23 rounds at the unit bit, and unlike a library call it vectorises without
@@ -30,6 +36,21 @@ inline float InverseOrZero(float scale) {
 inline uint16_t RoundScaleToF16(float scale) {
   const uint16_t half = F32ToF16(scale);
   return (half & 0x7FFF) == 0 && scale != 0 ? static_cast<uint16_t>(half | 1) : half;
+}
+
+// Weighted squared error of scale * round((x + min) / scale) - min, the rounded number kept in [low, high].
+inline float GroupError(const float* x, const float* weights, int n, float scale, float min, float low,
+                        float high) {
+  const float inverse = InverseOrZero(scale);
+  float sum[kLanes] = {};
+  for (int i = 0; i < n; i += kLanes) {
+    for (int l = 0; l < kLanes; ++l) {
+      const float q = RoundClamped(inverse * (x[i + l] + min), low, high);
+      const float error = x[i + l] - (scale * q - min);
+      sum[l] += weights[i + l] * error * error;
+    }
+  }
+  return SumLanes(sum);
 }
 
 // The s (of either sign) for which s * round(x / s), with the rounded number kept in [low, high], low < 0 <
