@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/mapped_file.h"
+#include "base/utf8.h"
 
 namespace deepshock {
 namespace {
@@ -13,6 +14,22 @@ namespace {
 std::string WithoutTag(const std::string& what) {
   const size_t end = what.find("] ");
   return what.rfind('[', 0) == 0 && end != std::string::npos ? what.substr(end + 2) : what;
+}
+
+// Messages quote the text, which nobody has checked: makes one valid line of it, of bounded length.
+Status OneLine(std::string_view message) {
+  constexpr size_t kMaxBytes = 400;
+  const bool cut = message.size() > kMaxBytes;
+  if (cut) message = message.substr(0, CompleteUtf8Prefix(message.substr(0, kMaxBytes)));
+  std::string line;
+  for (const char c : ReplaceInvalidUtf8(message)) {
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F) {
+      line += fmt::format("\\u{:04x}", static_cast<int>(c));
+    } else {
+      line += c;
+    }
+  }
+  return Status::Error(cut ? line + "..." : line);
 }
 
 }  // namespace
@@ -30,16 +47,17 @@ Result<Json> ParseJson(std::string_view text) {
     if (event == Json::parse_event_t::object_end) keys.pop_back();
     if (event == Json::parse_event_t::key) {
       const std::string key = parsed.get<std::string>();
-      if (!keys.back().insert(key).second) problem = fmt::format("key \"{}\" occurs twice in one JSON object", key);
+      if (!keys.back().insert(key).second)
+        problem = fmt::format("key \"{}\" occurs twice in one JSON object", key);
     }
     return problem.empty();
   };
   try {
     Json json = Json::parse(text, check);
-    if (!problem.empty()) return Status::Error(problem);
+    if (!problem.empty()) return OneLine(problem);
     return json;
   } catch (const Json::exception& e) {
-    return Status::Error(problem.empty() ? WithoutTag(e.what()) : problem);
+    return OneLine(problem.empty() ? WithoutTag(e.what()) : problem);
   }
 }
 

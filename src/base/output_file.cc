@@ -14,10 +14,13 @@ constexpr size_t kBufferBytes = 1 << 20;
 }
 
 Result<OutputFile> OutputFile::Create(const std::string& path) {
-  const std::string temporary = fmt::format("{}.partial.{}", path, ::getpid());
-  const int fd = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-  if (fd < 0) return Fail("{}: cannot create: {}", path, std::strerror(errno));
-  return OutputFile(path, temporary, fd);
+  // O_EXCL: never a file that another writer of the same name has open, nor what a link leads to.
+  for (int attempt = 0;; ++attempt) {
+    const std::string temporary = fmt::format("{}.partial.{}.{}", path, ::getpid(), attempt);
+    const int fd = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+    if (fd >= 0) return OutputFile(path, temporary, fd);
+    if (errno != EEXIST || attempt == 1000) return Fail("{}: cannot create: {}", path, std::strerror(errno));
+  }
 }
 
 OutputFile::OutputFile(OutputFile&& other) noexcept

@@ -12,6 +12,38 @@
 
 namespace deepshock {
 
+namespace {
+
+// The layout of ThreadPool::state_.
+constexpr uint64_t kJoined = 1;  // one worker; the low 31 bits count them
+constexpr uint64_t kOpen = uint64_t{1} << 31;
+constexpr uint64_t kJoinedMask = kOpen - 1;
+uint32_t CallNumber(uint64_t state) { return static_cast<uint32_t>(state >> 32); }
+
+void Pause() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+// Polls `ready` for ThreadPool::kSpinTime at most; tells whether it came true.
+template <typename Condition>
+bool Spin(const Condition& ready) {
+  constexpr int kPollsPerClockRead = 32;
+  const auto end = std::chrono::steady_clock::now() + ThreadPool::kSpinTime;
+  do {
+    for (int i = 0; i < kPollsPerClockRead; ++i) {
+      if (ready()) return true;
+      Pause();
+    }
+  } while (std::chrono::steady_clock::now() < end);
+  return false;
+}
+
+}  // namespace
+
 ThreadPool::ThreadPool(int num_threads) {
   DS_CHECK(num_threads >= 1, "a thread pool needs at least one thread");
   workers_.reserve(static_cast<size_t>(num_threads - 1));
@@ -19,10 +51,8 @@ ThreadPool::ThreadPool(int num_threads) {
 }
 
 ThreadPool::~ThreadPool() {
-  {
-    std::lock_guard lock(mutex_);
-    stopping_ = true;
-  }
+  stopping_ = true;
+  { std::lock_guard lock(mutex_); }
   start_.notify_all();
   for (std::thread& worker : workers_) worker.join();
 }
@@ -31,45 +61,77 @@ void ThreadPool::RunRanges(int thread) {
   for (;;) {
     const int64_t begin = next_.fetch_add(grain_, std::memory_order_relaxed);
     if (begin >= count_) return;
-    (*task_)(begin, std::min(begin + grain_, count_), thread);
+    (*task_)(begin, begin + std::min(grain_, count_ - begin), thread);
   }
 }
 
-void ThreadPool::WorkerLoop(int thread) {
-  uint64_t seen = 0;
-  std::unique_lock lock(mutex_);
-  for (;;) {
-    start_.wait(lock, [&] { return stopping_ || generation_ != seen; });
-    if (stopping_) return;
-    seen = generation_;
-    lock.unlock();
-    RunRanges(thread);
-    lock.lock();
-    if (--busy_workers_ == 0) done_.notify_one();
+uint64_t ThreadPool::WaitForCall(uint32_t seen) {
+  uint64_t state = 0;
+  const auto ready = [&] {
+    state = state_.load();
+    return CallNumber(state) != seen || stopping_.load();
+  };
+  if (Spin(ready)) return state;
+  ++sleeping_workers_;
+  {
+    std::unique_lock lock(mutex_);
+    start_.wait(lock, ready);
   }
+  --sleeping_workers_;
+  return state;
+}
+
+void ThreadPool::WorkerLoop(int thread) {
+  uint32_t seen = 0;
+  for (;;) {
+    uint64_t state = WaitForCall(seen);
+    if (stopping_) return;
+    seen = CallNumber(state);
+    while ((state & kOpen) != 0 && !state_.compare_exchange_weak(state, state + kJoined)) {
+    }
+    if ((state & kOpen) == 0) continue;  // over before this worker came
+    seen = CallNumber(state);
+    RunRanges(thread);
+    const uint64_t left = state_.fetch_sub(kJoined) - kJoined;
+    if ((left & kJoinedMask) == 0 && caller_sleeps_) {
+      { std::lock_guard lock(mutex_); }
+      done_.notify_one();
+    }
+  }
+}
+
+void ThreadPool::WaitForWorkers() {
+  const auto ready = [&] { return (state_.load() & kJoinedMask) == 0; };
+  if (Spin(ready)) return;
+  caller_sleeps_ = true;
+  {
+    std::unique_lock lock(mutex_);
+    done_.wait(lock, ready);
+  }
+  caller_sleeps_ = false;
 }
 
 void ThreadPool::ParallelFor(int64_t count, int64_t grain, const Task& task) {
   if (count <= 0) return;
-  grain = std::max<int64_t>(grain, 1);
-  if (workers_.empty() || count <= grain) {
-    for (int64_t begin = 0; begin < count; begin += grain) task(begin, std::min(begin + grain, count), 0);
+  grain = std::clamp<int64_t>(grain, 1, count);
+  if (workers_.empty() || count == grain) {
+    for (int64_t begin = 0; begin < count; begin += grain)
+      task(begin, begin + std::min(grain, count - begin), 0);
     return;
   }
-  {
-    std::lock_guard lock(mutex_);
-    DS_CHECK(busy_workers_ == 0, "ParallelFor is not reentrant");
-    task_ = &task;
-    count_ = count;
-    grain_ = grain;
-    next_.store(0, std::memory_order_relaxed);
-    busy_workers_ = static_cast<int>(workers_.size());
-    ++generation_;
+  DS_CHECK((state_ & kOpen) == 0, "ParallelFor is not reentrant");
+  task_ = &task;
+  count_ = count;
+  grain_ = grain;
+  next_.store(0, std::memory_order_relaxed);
+  state_ = (uint64_t{CallNumber(state_)} + 1) << 32 | kOpen;
+  if (sleeping_workers_ > 0) {
+    { std::lock_guard lock(mutex_); }
+    start_.notify_all();
   }
-  start_.notify_all();
   RunRanges(0);
-  std::unique_lock lock(mutex_);
-  done_.wait(lock, [&] { return busy_workers_ == 0; });
+  state_.fetch_and(~kOpen);
+  WaitForWorkers();
 }
 
 int DefaultNumThreads() {

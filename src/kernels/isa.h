@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // What passes between the instruction sets' rooms (avx2/, avx512/) and the code that every CPU runs.
-// A room is compiled with its own flags, so nothing but its table may leave it: all else there has internal linkage,
-// and it calls no inline function of a shared header. A weak symbol compiled with AVX could be the copy that the
-// linker keeps for the whole program.
+// A room is compiled with its own flags, so nothing but its table may leave it: all else there has internal
+// linkage, and it calls no inline function of a shared header. A weak symbol compiled with AVX could be the
+// copy that the linker keeps for the whole program.
 #pragma once
 
 #include <cstdint>
@@ -11,16 +11,12 @@
 
 namespace deepshock {
 
-// matmul_rows decodes this much of the weights at a time: the chunk of one row block stays in the L1 or L2 cache.
-// kChunkCols is a multiple of every format's block.
+// matmul_rows decodes this much of the weights at a time: the chunk of one row block stays in the L1 or L2
+// cache. kChunkCols is a multiple of every format's block.
 constexpr int64_t kBlockRows = 16;
 constexpr int64_t kChunkCols = 1024;
 
 extern const Kernels kAvx2Kernels;
 extern const Kernels kAvx512Kernels;
-
-// Decodes columns [begin, begin + count) of one row by tensor/codec.h, for the formats that a room does not decode
-// itself. `begin` is a multiple of kChunkCols.
-void DecodeColumns(const Matrix& w, int64_t row, int64_t begin, int64_t count, float* out);
 
 }  // namespace deepshock

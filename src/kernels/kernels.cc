@@ -4,7 +4,6 @@
 #include <algorithm>
 
 #include "kernels/isa.h"
-#include "tensor/codec.h"
 
 #if defined(__x86_64__)
 #include <cpuid.h>
@@ -19,11 +18,12 @@ struct Built {
 };
 
 #if defined(__x86_64__)
-// __builtin_cpu_supports also asks whether the operating system saves the registers. Not every compiler's knows F16C.
+// __builtin_cpu_supports also asks whether the operating system saves the registers. Not every compiler's
+// knows F16C.
 bool HasAvx2() {
   unsigned eax, ebx, ecx = 0, edx;
-  return __get_cpuid(1, &eax, &ebx, &ecx, &edx) != 0 && (ecx & bit_F16C) != 0 && __builtin_cpu_supports("avx2") &&
-         __builtin_cpu_supports("fma");
+  return __get_cpuid(1, &eax, &ebx, &ecx, &edx) != 0 && (ecx & bit_F16C) != 0 &&
+         __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 }
 bool HasAvx512() {
   return HasAvx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
@@ -43,9 +43,7 @@ std::vector<Built> BuiltTables() {
 
 }  // namespace
 
-int64_t MatMulScratch(const Matrix& w) {
-  return std::max(w.cols, kBlockRows * std::min(w.cols, kChunkCols));
-}
+int64_t MatMulScratch(const Matrix& w) { return std::max(w.cols, kBlockRows * std::min(w.cols, kChunkCols)); }
 
 const Kernels& BestKernels() { return *AvailableKernels().back(); }
 
@@ -68,15 +66,6 @@ Result<const Kernels*> KernelsByName(std::string_view name) {
     names += b.kernels->name;
   }
   return Fail("kernels: expected one of {}, found \"{}\"", names, name);
-}
-
-void DecodeColumns(const Matrix& w, int64_t row, int64_t begin, int64_t count, float* out) {
-  Matrix part = w;
-  part.cols = count;
-  part.data += RowBytes(w.dtype, begin);
-  if (w.dtype == DType::kF8E4M3) part.scales += begin / 128 * static_cast<int64_t>(sizeof(float));
-  if (w.dtype == DType::kMxfp4Split) part.scales += begin / 32;
-  DecodeRow(part, row, out);
 }
 
 }  // namespace deepshock

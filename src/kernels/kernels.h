@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The kernel table: one row of function pointers for each instruction set, chosen once and passed explicitly.
-// `reference` is plain scalar code and stays as the oracle; every other table must match it within the tolerance
-// its test derives. Kernels run on the calling thread; ops.h spreads them over a pool.
-// All activations are float32; sums are float32. For one table the sum order over k does not depend on how many
+// `reference` is plain scalar code and stays as the oracle; every other table must match it within the
+// tolerance its test derives. Kernels run on the calling thread; ops.h spreads them over a pool. All
+// activations are float32; sums are float32. For one table the sum order over k does not depend on how many
 // tokens are computed together, so a token's result is the same alone and in a batch.
 #pragma once
 

@@ -14,8 +14,9 @@
 namespace deepshock {
 namespace {
 
-// Unit roundoff of float32. A sum of n products, in whatever order and fused or not, is within n u of the sum of the
-// products' magnitudes (Higham, Accuracy and Stability of Numerical Algorithms, section 3.1; n u is far below 1).
+// Unit roundoff of float32. A sum of n products, in whatever order and fused or not, is within n u of the sum
+// of the products' magnitudes (Higham, Accuracy and Stability of Numerical Algorithms, section 3.1; n u is
+// far below 1).
 constexpr double kUnit = 0x1p-24;
 
 struct Exact {
@@ -57,8 +58,8 @@ class TableTest : public testing::Test {
     kernels_ = *found;
     ASSERT_EQ(kernels_->name, name);
   }
-  std::vector<float> Multiply(const Matrix& w, int64_t row_begin, int64_t row_end, const float* x, int64_t x_stride,
-                              int64_t num_tokens) {
+  std::vector<float> Multiply(const Matrix& w, int64_t row_begin, int64_t row_end, const float* x,
+                              int64_t x_stride, int64_t num_tokens) {
     constexpr float kCanary = 12345;
     std::vector<float> y(static_cast<size_t>(num_tokens * w.rows), kCanary);
     std::vector<float> scratch(static_cast<size_t>(MatMulScratch(w)));  // AddressSanitizer watches its end
@@ -88,7 +89,8 @@ class WeightKernels : public TableTest, public testing::WithParamInterface<Case>
     for (int64_t t = 0; t < num_tokens; ++t) {
       for (int64_t n = 0; n < w.rows; ++n) {
         const Exact e = ExactDot(x.data() + t * x_stride, weights.data() + n * w.cols, w.cols);
-        ASSERT_NEAR(y[static_cast<size_t>(t * w.rows + n)], e.sum, kUnit * static_cast<double>(w.cols) * e.magnitude)
+        ASSERT_NEAR(y[static_cast<size_t>(t * w.rows + n)], e.sum,
+                    kUnit * static_cast<double>(w.cols) * e.magnitude)
             << Name(w.dtype) << " K=" << w.cols << " N=" << w.rows << " t=" << t << " n=" << n;
       }
     }
@@ -238,7 +240,9 @@ class VectorKernels : public TableTest, public testing::WithParamInterface<const
   void SetUp() override { Use(GetParam()); }
 };
 INSTANTIATE_TEST_SUITE_P(All, VectorKernels, testing::Values("reference", "avx2", "avx512"),
-                         [](const testing::TestParamInfo<const char*>& table) { return std::string(table.param); });
+                         [](const testing::TestParamInfo<const char*>& table) {
+                           return std::string(table.param);
+                         });
 
 constexpr int64_t kSizes[] = {1, 2, 7, 8, 15, 16, 17, 31, 33, 64, 67, 128, 576, 1001};
 
@@ -246,7 +250,8 @@ TEST_P(VectorKernels, DotAndAxpy) {
   for (const int64_t n : kSizes) {
     const std::vector<float> a = RandomFloats(n, 1), b = RandomFloats(n, 2);
     const Exact e = ExactDot(a.data(), b.data(), n);
-    EXPECT_NEAR(kernels_->dot(a.data(), b.data(), n), e.sum, kUnit * static_cast<double>(n) * e.magnitude) << n;
+    EXPECT_NEAR(kernels_->dot(a.data(), b.data(), n), e.sum, kUnit * static_cast<double>(n) * e.magnitude)
+        << n;
     std::vector<float> y = b;
     kernels_->axpy(0.7f, a.data(), y.data(), n);
     for (size_t k = 0; k < y.size(); ++k) {
@@ -260,7 +265,8 @@ TEST_P(VectorKernels, RmsNorm) {
   for (const int64_t n : kSizes) {
     const std::vector<float> x = RandomFloats(n, 3), weight = RandomFloats(n, 4);
     constexpr float kEps = 1e-6f;
-    const double scale = 1 / std::sqrt(ExactDot(x.data(), x.data(), n).sum / static_cast<double>(n) + double{kEps});
+    const double scale =
+        1 / std::sqrt(ExactDot(x.data(), x.data(), n).sum / static_cast<double>(n) + double{kEps});
     std::vector<float> y(x.size()), in_place = x;
     kernels_->rms_norm(x.data(), weight.data(), kEps, n, y.data());
     kernels_->rms_norm(in_place.data(), weight.data(), kEps, n, in_place.data());
@@ -286,7 +292,8 @@ TEST_P(VectorKernels, Softmax) {
         sum += expected.back();
       }
       kernels_->softmax(x.data(), n);
-      // 2 ulp of the exponential, 40 from rounding an argument of at most 40, n from the sum, 2 from the division.
+      // 2 ulp of the exponential, 40 from rounding an argument of at most 40, n from the sum, 2 from the
+      // division.
       const double tolerance = kUnit * (44 + 2 + static_cast<double>(n));
       for (size_t k = 0; k < x.size(); ++k) {
         ASSERT_NEAR(x[k], expected[k] / sum, tolerance * expected[k] / sum) << n << " at " << k;

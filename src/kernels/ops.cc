@@ -9,7 +9,8 @@
 namespace deepshock {
 namespace {
 
-// Multiplications in a task, at least: some microseconds of work, against the one or two that handing it over costs.
+// Multiplications in a task, at least: some microseconds of work, against the one or two that handing it over
+// costs.
 constexpr int64_t kMinTaskProducts = 1 << 16;
 // Ranges for each thread: enough that a thread which is late or slow is helped out by the others.
 constexpr int64_t kTasksPerThread = 8;
@@ -27,8 +28,10 @@ int64_t RowGrain(const Matrix& w, int64_t num_tokens, int num_threads) {
 
 }  // namespace
 
-void MatMul(Compute& compute, const Matrix& w, const Matrix& bias, const float* x, int64_t num_tokens, float* y) {
-  DS_CHECK(!bias || (bias.rows == 1 && bias.cols == w.rows), "a bias has one element for each row of the weight");
+void MatMul(Compute& compute, const Matrix& w, const Matrix& bias, const float* x, int64_t num_tokens,
+            float* y) {
+  DS_CHECK(!bias || (bias.rows == 1 && bias.cols == w.rows),
+           "a bias has one element for each row of the weight");
   if (num_tokens == 0) return;
   const std::vector<float> offset = bias ? DecodeVector(bias) : std::vector<float>();
   const int64_t grain = RowGrain(w, num_tokens, compute.pool->num_threads());
@@ -42,13 +45,15 @@ void MatMul(Compute& compute, const Matrix& w, const Matrix& bias, const float* 
   });
 }
 
-void RmsNorm(Compute& compute, const Matrix& weight, float eps, const float* x, int64_t num_tokens, float* y) {
+void RmsNorm(Compute& compute, const Matrix& weight, float eps, const float* x, int64_t num_tokens,
+             float* y) {
   DS_CHECK(weight.rows == 1, "a norm weight has one row");
   const std::vector<float> factors = DecodeVector(weight);
   const int64_t n = weight.cols;
   const int64_t grain = CeilDiv(kMinTaskProducts, std::max<int64_t>(1, n));
   compute.pool->ParallelFor(num_tokens, grain, [&](int64_t begin, int64_t end, int) {
-    for (int64_t t = begin; t < end; ++t) compute.kernels->rms_norm(x + t * n, factors.data(), eps, n, y + t * n);
+    for (int64_t t = begin; t < end; ++t)
+      compute.kernels->rms_norm(x + t * n, factors.data(), eps, n, y + t * n);
   });
 }
 

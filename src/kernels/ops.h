@@ -26,7 +26,8 @@ struct Compute {
 };
 
 // y [T, N] = x [T, K] W^T + bias [1, N] (no bias: an absent matrix). Row strides are N and K.
-void MatMul(Compute& compute, const Matrix& w, const Matrix& bias, const float* x, int64_t num_tokens, float* y);
+void MatMul(Compute& compute, const Matrix& w, const Matrix& bias, const float* x, int64_t num_tokens,
+            float* y);
 
 // y [T, n] = RMSNorm(x [T, n]); y may be x. `weight` is [1, n], any dtype.
 void RmsNorm(Compute& compute, const Matrix& weight, float eps, const float* x, int64_t num_tokens, float* y);

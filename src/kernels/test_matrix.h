@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// For tests: a stored matrix of any weight type with random content, at an odd address and with gaps between rows.
+// For tests: a stored matrix of any weight type with random content, at an odd address and with gaps between
+// rows.
 #pragma once
 
 #include <cstddef>
@@ -15,10 +16,10 @@
 
 namespace deepshock {
 
-inline constexpr DType kWeightTypes[] = {
-    DType::kF32,  DType::kF16,  DType::kBF16, DType::kF8E4M3, DType::kMxfp4, DType::kMxfp4Split,
-    DType::kQ4_0, DType::kQ4_1, DType::kQ5_0, DType::kQ5_1,   DType::kQ8_0,  DType::kQ2_K,
-    DType::kQ3_K, DType::kQ4_K, DType::kQ5_K, DType::kQ6_K};
+inline constexpr DType kWeightTypes[] = {DType::kF32,   DType::kF16,        DType::kBF16, DType::kF8E4M3,
+                                         DType::kMxfp4, DType::kMxfp4Split, DType::kQ4_0, DType::kQ4_1,
+                                         DType::kQ5_0,  DType::kQ5_1,       DType::kQ8_0, DType::kQ2_K,
+                                         DType::kQ3_K,  DType::kQ4_K,       DType::kQ5_K, DType::kQ6_K};
 
 class TestMatrix {
  public:
@@ -70,29 +71,45 @@ class TestMatrix {
       }
     };
     switch (dtype) {
-      case DType::kF32: return float_row([](float v) { return v; });
-      case DType::kF16: return float_row(F32ToF16);
-      case DType::kBF16: return float_row(F32ToBF16);
+      case DType::kF32:
+        return float_row([](float v) { return v; });
+      case DType::kF16:
+        return float_row(F32ToF16);
+      case DType::kBF16:
+        return float_row(F32ToBF16);
       case DType::kF8E4M3:
         for (int64_t k = 0; k < cols; ++k) {
           if ((row[k] & std::byte{0x7F}) == std::byte{0x7F}) row[k] = std::byte{0};
         }
         return;
       case DType::kMxfp4:
-        for (int64_t at = 0; at < RowBytes(dtype, cols); at += 17) row[at] = static_cast<std::byte>(115 + random_() % 12);
+        for (int64_t at = 0; at < RowBytes(dtype, cols); at += 17)
+          row[at] = static_cast<std::byte>(115 + random_() % 12);
         return;
-      case DType::kMxfp4Split: return;
-      case DType::kQ4_0: return blocks({offsetof(BlockQ4_0, d)});
-      case DType::kQ4_1: return blocks({offsetof(BlockQ4_1, d), offsetof(BlockQ4_1, m)});
-      case DType::kQ5_0: return blocks({offsetof(BlockQ5_0, d)});
-      case DType::kQ5_1: return blocks({offsetof(BlockQ5_1, d), offsetof(BlockQ5_1, m)});
-      case DType::kQ8_0: return blocks({offsetof(BlockQ8_0, d)});
-      case DType::kQ2_K: return blocks({offsetof(BlockQ2_K, d), offsetof(BlockQ2_K, dmin)});
-      case DType::kQ3_K: return blocks({offsetof(BlockQ3_K, d)});
-      case DType::kQ4_K: return blocks({offsetof(BlockQ4_K, d), offsetof(BlockQ4_K, dmin)});
-      case DType::kQ5_K: return blocks({offsetof(BlockQ5_K, d), offsetof(BlockQ5_K, dmin)});
-      case DType::kQ6_K: return blocks({offsetof(BlockQ6_K, d)});
-      default: DS_CHECK(false, "not a weight type");
+      case DType::kMxfp4Split:
+        return;
+      case DType::kQ4_0:
+        return blocks({offsetof(BlockQ4_0, d)});
+      case DType::kQ4_1:
+        return blocks({offsetof(BlockQ4_1, d), offsetof(BlockQ4_1, m)});
+      case DType::kQ5_0:
+        return blocks({offsetof(BlockQ5_0, d)});
+      case DType::kQ5_1:
+        return blocks({offsetof(BlockQ5_1, d), offsetof(BlockQ5_1, m)});
+      case DType::kQ8_0:
+        return blocks({offsetof(BlockQ8_0, d)});
+      case DType::kQ2_K:
+        return blocks({offsetof(BlockQ2_K, d), offsetof(BlockQ2_K, dmin)});
+      case DType::kQ3_K:
+        return blocks({offsetof(BlockQ3_K, d)});
+      case DType::kQ4_K:
+        return blocks({offsetof(BlockQ4_K, d), offsetof(BlockQ4_K, dmin)});
+      case DType::kQ5_K:
+        return blocks({offsetof(BlockQ5_K, d), offsetof(BlockQ5_K, dmin)});
+      case DType::kQ6_K:
+        return blocks({offsetof(BlockQ6_K, d)});
+      default:
+        DS_CHECK(false, "not a weight type");
     }
   }
 

@@ -17,7 +17,8 @@ constexpr int kLanes = 8;
 constexpr int kTileTokens = 3;
 
 DS_INLINE __m256i First(int64_t n) {
-  return _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(n)), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+  return _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(n)),
+                            _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
 }
 
 DS_INLINE F Set1(float v) { return _mm256_set1_ps(v); }
@@ -60,7 +61,9 @@ DS_INLINE Sixteen FromInt8(__m128i q) {
 DS_INLINE Sixteen FromF16(__m256i h) {
   return {{_mm256_cvtph_ps(_mm256_castsi256_si128(h)), _mm256_cvtph_ps(_mm256_extracti128_si256(h, 1))}};
 }
-DS_INLINE F WidenBF16(__m128i h) { return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(h), 16)); }
+DS_INLINE F WidenBF16(__m128i h) {
+  return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(h), 16));
+}
 DS_INLINE Sixteen FromBF16(__m256i h) {
   return {{WidenBF16(_mm256_castsi256_si128(h)), WidenBF16(_mm256_extracti128_si256(h, 1))}};
 }

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/avx512/vector.h"
-
 #include "kernels/simd/decode_inl.h"
 #include "kernels/simd/matmul_inl.h"
 #include "kernels/simd/vector_inl.h"

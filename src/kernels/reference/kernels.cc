@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Plain scalar kernels: the oracle. Every sum runs over k = 0, 1, ... in float32.
+#include "kernels/kernels.h"
+
 #include <algorithm>
 #include <cmath>
 
 #include "base/check.h"
-#include "kernels/kernels.h"
 #include "tensor/codec.h"
 
 namespace deepshock {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Stored formats to float32, bit for bit as tensor/codec.h does it, written over the names of <isa>/vector.h, which
-// comes first. Internal linkage: see kernels/isa.h. The layouts are specified in tensor/codec_*.h.
+// Stored formats to float32, bit for bit as tensor/codec.h does it, written over the names of <isa>/vector.h,
+// which comes first. Internal linkage: see kernels/isa.h. The layouts are specified in tensor/codec_*.h.
 //
 // A decoder is a struct with kElements and kBytes (of one block) and
 //   Block(data, scales, k, sink): hands the block at `data`, whose first element is column k, to the sink.
@@ -29,7 +29,9 @@ DS_INLINE uint16_t ReadU16(const uint8_t* p) {
   __builtin_memcpy(&v, p, sizeof(v));
   return v;
 }
-DS_INLINE float ReadF16(const uint8_t* p) { return _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(ReadU16(p)))); }
+DS_INLINE float ReadF16(const uint8_t* p) {
+  return _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(ReadU16(p))));
+}
 DS_INLINE float ReadF32(const uint8_t* p) {
   float v;
   __builtin_memcpy(&v, p, sizeof(v));
@@ -196,6 +198,16 @@ struct Mxfp4SplitDecoder {
   }
 };
 
+// Bits 2j, 2j+1 of each byte: one quarter of a K-quant's half of 128.
+DS_INLINE __m128i TwoBits(__m128i q, int j) {
+  return _mm_and_si128(_mm_srli_epi16(q, 2 * j), _mm_set1_epi8(3));
+}
+// `value` where the bit of the byte is set, otherwise 0.
+DS_INLINE __m128i WhereBitOfByte(__m128i bytes, int bit, char value) {
+  const __m128i mask = _mm_set1_epi8(static_cast<char>(1 << bit));
+  return _mm_and_si128(_mm_cmpeq_epi8(_mm_and_si128(bytes, mask), mask), _mm_set1_epi8(value));
+}
+
 // d * scale and -(dmin * min) of group g of Q4_K and Q5_K.
 struct GroupScale {
   F scale, offset;
@@ -215,7 +227,8 @@ struct Q4_KDecoder {
     const uint8_t* qs = data + offsetof(BlockQ4_K, qs);
     for (int g = 0; g < 8; g += 2, qs += 32, k += 64) {
       const __m128i q0 = Load16(qs), q1 = Load16(qs + 16);
-      const GroupScale even = ReadGroupScale(scales, g, d, dmin), odd = ReadGroupScale(scales, g + 1, d, dmin);
+      const GroupScale even = ReadGroupScale(scales, g, d, dmin),
+                       odd = ReadGroupScale(scales, g + 1, d, dmin);
       PutAffine(sink, k, LowNibbles(q0), even.scale, even.offset);
       PutAffine(sink, k + 16, LowNibbles(q1), even.scale, even.offset);
       PutAffine(sink, k + 32, HighNibbles(q0), odd.scale, odd.offset);
@@ -226,11 +239,6 @@ struct Q4_KDecoder {
 
 struct Q5_KDecoder {
   static constexpr int kElements = 256, kBytes = sizeof(BlockQ5_K);
-  // 16 where bit g of the byte is set.
-  static DS_INLINE __m128i Bit4(__m128i qh, int g) {
-    const __m128i bit = _mm_set1_epi8(static_cast<char>(1 << g));
-    return _mm_and_si128(_mm_cmpeq_epi8(_mm_and_si128(qh, bit), bit), _mm_set1_epi8(16));
-  }
   template <typename Sink>
   static DS_INLINE void Block(const uint8_t* data, const uint8_t*, int64_t k, Sink& sink) {
     const float d = ReadF16(data), dmin = ReadF16(data + offsetof(BlockQ5_K, dmin));
@@ -240,61 +248,126 @@ struct Q5_KDecoder {
     const __m128i h0 = Load16(qh), h1 = Load16(qh + 16);
     for (int g = 0; g < 8; g += 2, qs += 32, k += 64) {
       const __m128i q0 = Load16(qs), q1 = Load16(qs + 16);
-      const GroupScale even = ReadGroupScale(scales, g, d, dmin), odd = ReadGroupScale(scales, g + 1, d, dmin);
-      PutAffine(sink, k, _mm_or_si128(LowNibbles(q0), Bit4(h0, g)), even.scale, even.offset);
-      PutAffine(sink, k + 16, _mm_or_si128(LowNibbles(q1), Bit4(h1, g)), even.scale, even.offset);
-      PutAffine(sink, k + 32, _mm_or_si128(HighNibbles(q0), Bit4(h0, g + 1)), odd.scale, odd.offset);
-      PutAffine(sink, k + 48, _mm_or_si128(HighNibbles(q1), Bit4(h1, g + 1)), odd.scale, odd.offset);
+      const GroupScale even = ReadGroupScale(scales, g, d, dmin),
+                       odd = ReadGroupScale(scales, g + 1, d, dmin);
+      PutAffine(sink, k, _mm_or_si128(LowNibbles(q0), WhereBitOfByte(h0, g, 16)), even.scale, even.offset);
+      PutAffine(sink, k + 16, _mm_or_si128(LowNibbles(q1), WhereBitOfByte(h1, g, 16)), even.scale,
+                even.offset);
+      PutAffine(sink, k + 32, _mm_or_si128(HighNibbles(q0), WhereBitOfByte(h0, g + 1, 16)), odd.scale,
+                odd.offset);
+      PutAffine(sink, k + 48, _mm_or_si128(HighNibbles(q1), WhereBitOfByte(h1, g + 1, 16)), odd.scale,
+                odd.offset);
     }
+  }
+};
+
+// Calls body(g, h, j, part) for the groups g = 8 h + 2 j + part of 16 elements. Written out, because GCC
+// leaves the loops over j and part standing, and without their constants Q6_K runs at a third of the speed.
+template <typename Body>
+DS_INLINE void ForEachGroup(const Body& body) {
+  for (int h = 0; h < 2; ++h) {
+    body(8 * h + 0, h, 0, 0);
+    body(8 * h + 1, h, 0, 1);
+    body(8 * h + 2, h, 1, 0);
+    body(8 * h + 3, h, 1, 1);
+    body(8 * h + 4, h, 2, 0);
+    body(8 * h + 5, h, 2, 1);
+    body(8 * h + 6, h, 3, 0);
+    body(8 * h + 7, h, 3, 1);
+  }
+}
+
+struct Q2_KDecoder {
+  static constexpr int kElements = 256, kBytes = sizeof(BlockQ2_K);
+  template <typename Sink>
+  static DS_INLINE void Block(const uint8_t* data, const uint8_t*, int64_t k, Sink& sink) {
+    const float d = ReadF16(data + offsetof(BlockQ2_K, d)), dmin = ReadF16(data + offsetof(BlockQ2_K, dmin));
+    const uint8_t* scales = data + offsetof(BlockQ2_K, scales);
+    const uint8_t* qs = data + offsetof(BlockQ2_K, qs);
+    ForEachGroup([&](int g, int h, int j, int part) __attribute__((always_inline)) {
+      const __m128i q = TwoBits(Load16(qs + 32 * h + 16 * part), j);
+      const float scale = d * static_cast<float>(scales[g] & 0xF),
+                  min = dmin * static_cast<float>(scales[g] >> 4);
+      PutAffine(sink, k + 16 * g, q, Set1(scale), Set1(-min));
+    });
+  }
+};
+
+struct Q3_KDecoder {
+  static constexpr int kElements = 256, kBytes = sizeof(BlockQ3_K);
+  template <typename Sink>
+  static DS_INLINE void Block(const uint8_t* data, const uint8_t*, int64_t k, Sink& sink) {
+    const float d = ReadF16(data + offsetof(BlockQ3_K, d));
+    const uint8_t* scales = data + offsetof(BlockQ3_K, scales);
+    const uint8_t* qs = data + offsetof(BlockQ3_K, qs);
+    const uint8_t* hmask = data + offsetof(BlockQ3_K, hmask);
+    ForEachGroup([&](int g, int h, int j, int part) __attribute__((always_inline)) {
+      const __m128i high = WhereBitOfByte(Load16(hmask + 16 * part), 4 * h + j, 4);
+      const __m128i q = _mm_or_si128(TwoBits(Load16(qs + 32 * h + 16 * part), j), high);
+      const int low = g < 8 ? scales[g] & 0xF : scales[g - 8] >> 4;
+      const int scale = (low | ((scales[8 + g % 4] >> (2 * (g / 4))) & 3) << 4) - 32;
+      PutScaled(sink, k + 16 * g, FromInt8(_mm_sub_epi8(q, _mm_set1_epi8(4))),
+                Set1(d * static_cast<float>(scale)));
+    });
   }
 };
 
 struct Q6_KDecoder {
   static constexpr int kElements = 256, kBytes = sizeof(BlockQ6_K);
-  // Bits 2j, 2j+1 of each byte, at bits 4 and 5.
-  static DS_INLINE __m128i TopBits(__m128i qh, int j) {
-    return _mm_slli_epi16(_mm_and_si128(_mm_srli_epi16(qh, 2 * j), _mm_set1_epi8(3)), 4);
-  }
   template <typename Sink>
   static DS_INLINE void Block(const uint8_t* data, const uint8_t*, int64_t k, Sink& sink) {
     const float d = ReadF16(data + offsetof(BlockQ6_K, d));
     const uint8_t* ql = data + offsetof(BlockQ6_K, ql);
     const uint8_t* qh = data + offsetof(BlockQ6_K, qh);
     const auto* scales = reinterpret_cast<const int8_t*>(data + offsetof(BlockQ6_K, scales));
-    const __m128i middle = _mm_set1_epi8(32);
-    for (int h = 0; h < 2; ++h) {
-      for (int j = 0; j < 4; ++j) {
-        for (int part = 0; part < 2; ++part) {  // 16 of the 32 elements that share j
-          const __m128i low = Load16(ql + 64 * h + 32 * (j % 2) + 16 * part);
-          const __m128i q =
-              _mm_or_si128(j < 2 ? LowNibbles(low) : HighNibbles(low), TopBits(Load16(qh + 32 * h + 16 * part), j));
-          const int g = 8 * h + 2 * j + part;
-          PutScaled(sink, k + 16 * g, FromInt8(_mm_sub_epi8(q, middle)), Set1(d * static_cast<float>(scales[g])));
-        }
-      }
-    }
+    ForEachGroup([&](int g, int h, int j, int part) __attribute__((always_inline)) {
+      const __m128i byte = Load16(ql + 64 * h + 32 * (j % 2) + 16 * part);
+      const __m128i low = j < 2 ? LowNibbles(byte) : HighNibbles(byte);
+      const __m128i high = _mm_slli_epi16(TwoBits(Load16(qh + 32 * h + 16 * part), j), 4);
+      const __m128i q = _mm_sub_epi8(_mm_or_si128(low, high), _mm_set1_epi8(32));
+      PutScaled(sink, k + 16 * g, FromInt8(q), Set1(d * static_cast<float>(scales[g])));
+    });
   }
 };
 
-// Calls body(decoder) for the type; false for the types that go through DecodeColumns.
+// Calls body(decoder) for the type of weights.
 template <typename Body>
-DS_INLINE bool WithDecoder(DType dtype, const Body& body) {
+DS_INLINE void WithDecoder(DType dtype, const Body& body) {
   switch (dtype) {
-    case DType::kF32: body(F32Decoder()); return true;
-    case DType::kF16: body(F16Decoder()); return true;
-    case DType::kBF16: body(BF16Decoder()); return true;
-    case DType::kF8E4M3: body(Fp8Decoder()); return true;
-    case DType::kMxfp4: body(Mxfp4Decoder()); return true;
-    case DType::kMxfp4Split: body(Mxfp4SplitDecoder()); return true;
-    case DType::kQ4_0: body(Q4_0Decoder()); return true;
-    case DType::kQ4_1: body(Q4_1Decoder()); return true;
-    case DType::kQ5_0: body(Q5_0Decoder()); return true;
-    case DType::kQ5_1: body(Q5_1Decoder()); return true;
-    case DType::kQ8_0: body(Q8_0Decoder()); return true;
-    case DType::kQ4_K: body(Q4_KDecoder()); return true;
-    case DType::kQ5_K: body(Q5_KDecoder()); return true;
-    case DType::kQ6_K: body(Q6_KDecoder()); return true;
-    default: return false;
+    case DType::kF32:
+      return body(F32Decoder());
+    case DType::kF16:
+      return body(F16Decoder());
+    case DType::kBF16:
+      return body(BF16Decoder());
+    case DType::kF8E4M3:
+      return body(Fp8Decoder());
+    case DType::kMxfp4:
+      return body(Mxfp4Decoder());
+    case DType::kMxfp4Split:
+      return body(Mxfp4SplitDecoder());
+    case DType::kQ4_0:
+      return body(Q4_0Decoder());
+    case DType::kQ4_1:
+      return body(Q4_1Decoder());
+    case DType::kQ5_0:
+      return body(Q5_0Decoder());
+    case DType::kQ5_1:
+      return body(Q5_1Decoder());
+    case DType::kQ8_0:
+      return body(Q8_0Decoder());
+    case DType::kQ2_K:
+      return body(Q2_KDecoder());
+    case DType::kQ3_K:
+      return body(Q3_KDecoder());
+    case DType::kQ4_K:
+      return body(Q4_KDecoder());
+    case DType::kQ5_K:
+      return body(Q5_KDecoder());
+    case DType::kQ6_K:
+      return body(Q6_KDecoder());
+    default:
+      __builtin_trap();  // weights are checked when they are loaded
   }
 }
 
@@ -354,10 +427,10 @@ struct StoreSink {
 void DecodePart(const Matrix& w, int64_t row, int64_t begin, int64_t count, float* out) {
   const RowBytesView rows[1] = {ViewRow(w, row)};
   StoreSink sinks[1] = {{out, begin}};
-  const bool known = WithDecoder(w.dtype, [&](auto decoder) __attribute__((always_inline)) {
-    DecodeRange<decltype(decoder), 1>(rows, begin, begin + count, sinks);
-  });
-  if (!known) DecodeColumns(w, row, begin, count, out);
+  WithDecoder(
+      w.dtype, [&](auto decoder) __attribute__((always_inline)) {
+        DecodeRange<decltype(decoder), 1>(rows, begin, begin + count, sinks);
+      });
 }
 
 void DecodeRowSimd(const Matrix& w, int64_t row, float* out) { DecodePart(w, row, 0, w.cols, out); }

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Products with stored weights, written over the names of <isa>/vector.h, which comes first. Internal linkage: see
-// kernels/isa.h.
+// Products with stored weights, written over the names of <isa>/vector.h, which comes first. Internal
+// linkage: see kernels/isa.h.
 //
-// The one order of additions behind y[t, n], whatever is computed beside it: the columns are cut into chunks of
-// kChunkCols; in a chunk, lane i adds up columns i, i + kLanes, ... in turn; then the lanes are added (ReduceSum), then
-// the chunks in turn.
+// The one order of additions behind y[t, n], whatever is computed beside it: the columns are cut into chunks
+// of kChunkCols; in a chunk, lane i adds up columns i, i + kLanes, ... in turn; then the lanes are added
+// (ReduceSum), then the chunks in turn.
 #pragma once
 
 #include <cstdint>
@@ -40,15 +40,17 @@ void DotRows(const Matrix& w, int64_t row, const float* x, float* y) {
   }
 }
 
-bool MatvecRows(const Matrix& w, int64_t row_begin, int64_t row_end, const float* x, float* y) {
-  return WithDecoder(w.dtype, [&](auto decoder) __attribute__((always_inline)) {
-    using Decoder = decltype(decoder);
-    // Several rows at once, so that one sum need not wait for itself; a K-quant block is long enough for two.
-    constexpr int kRows = Decoder::kElements == 256 ? 2 : 4;
-    int64_t row = row_begin;
-    for (; row + kRows <= row_end; row += kRows) DotRows<Decoder, kRows>(w, row, x, y + row);
-    for (; row < row_end; ++row) DotRows<Decoder, 1>(w, row, x, y + row);
-  });
+void MatvecRows(const Matrix& w, int64_t row_begin, int64_t row_end, const float* x, float* y) {
+  WithDecoder(
+      w.dtype, [&](auto decoder) __attribute__((always_inline)) {
+        using Decoder = decltype(decoder);
+        // Several rows at once, so that one sum need not wait for itself; a K-quant block is long enough for
+        // two.
+        constexpr int kRows = Decoder::kElements == 256 ? 2 : 4;
+        int64_t row = row_begin;
+        for (; row + kRows <= row_end; row += kRows) DotRows<Decoder, kRows>(w, row, x, y + row);
+        for (; row < row_end; ++row) DotRows<Decoder, 1>(w, row, x, y + row);
+      });
 }
 
 // sums[t][r] = x[t] . rows[r] over `count` columns.
@@ -84,20 +86,26 @@ void TileOf(int64_t num_tokens, const float* const* rows, int64_t count, const f
             float (&sums)[kTileTokens][kTileRows]) {
   static_assert(kTileTokens == 3 || kTileTokens == 6);
   switch (num_tokens) {
-    case 1: return Tile<1>(rows, count, x, x_stride, sums);
-    case 2: return Tile<2>(rows, count, x, x_stride, sums);
-    case 3: return Tile<3>(rows, count, x, x_stride, sums);
+    case 1:
+      return Tile<1>(rows, count, x, x_stride, sums);
+    case 2:
+      return Tile<2>(rows, count, x, x_stride, sums);
+    case 3:
+      return Tile<3>(rows, count, x, x_stride, sums);
 #if defined(__AVX512F__)
-    case 4: return Tile<4>(rows, count, x, x_stride, sums);
-    case 5: return Tile<5>(rows, count, x, x_stride, sums);
-    case 6: return Tile<6>(rows, count, x, x_stride, sums);
+    case 4:
+      return Tile<4>(rows, count, x, x_stride, sums);
+    case 5:
+      return Tile<5>(rows, count, x, x_stride, sums);
+    case 6:
+      return Tile<6>(rows, count, x, x_stride, sums);
 #endif
   }
 }
 
 // One block of rows, one chunk of columns, all tokens.
-void MultiplyBlock(const float* const* rows, int64_t num_rows, int64_t count, const float* x, int64_t x_stride,
-                   int64_t num_tokens, bool first_chunk, float* y, int64_t y_stride) {
+void MultiplyBlock(const float* const* rows, int64_t num_rows, int64_t count, const float* x,
+                   int64_t x_stride, int64_t num_tokens, bool first_chunk, float* y, int64_t y_stride) {
   for (int64_t t = 0; t < num_tokens; t += kTileTokens) {
     const int64_t tokens = Least(kTileTokens, num_tokens - t);
     for (int64_t r = 0; r < num_rows; r += kTileRows) {
@@ -114,7 +122,7 @@ void MultiplyBlock(const float* const* rows, int64_t num_rows, int64_t count, co
 
 void MatmulRows(const Matrix& w, int64_t row_begin, int64_t row_end, const float* x, int64_t x_stride,
                 int64_t num_tokens, float* y, int64_t y_stride, float* scratch) {
-  if (num_tokens == 1 && MatvecRows(w, row_begin, row_end, x, y)) return;
+  if (num_tokens == 1) return MatvecRows(w, row_begin, row_end, x, y);
   for (int64_t row = row_begin; row < row_end; row += kBlockRows) {
     const int64_t num_rows = Least(kBlockRows, row_end - row);
     for (int64_t k = 0; k < w.cols; k += kChunkCols) {
@@ -140,23 +148,21 @@ struct AxpySink {
   F factor;
   float* y;
   DS_INLINE void Put(int64_t k, F v) { Store(y + k, Fma(factor, v, Load(y + k))); }
-  DS_INLINE void PutPart(int64_t k, F v, int64_t n) { StorePart(y + k, Fma(factor, v, LoadPart(y + k, n)), n); }
+  DS_INLINE void PutPart(int64_t k, F v, int64_t n) {
+    StorePart(y + k, Fma(factor, v, LoadPart(y + k, n)), n);
+  }
 };
 
-void MatvecTransposed(const Matrix& w, const float* x, float* y, float* scratch) {
+void MatvecTransposed(const Matrix& w, const float* x, float* y, float* /*scratch*/) {
   for (int64_t k = 0; k < w.cols; ++k) y[k] = 0;
-  const bool known = WithDecoder(w.dtype, [&](auto decoder) __attribute__((always_inline)) {
-    for (int64_t row = 0; row < w.rows; ++row) {
-      const RowBytesView rows[1] = {ViewRow(w, row)};
-      AxpySink sinks[1] = {{Set1(x[row]), y}};
-      DecodeRange<decltype(decoder), 1>(rows, 0, w.cols, sinks);
-    }
-  });
-  if (known) return;
-  for (int64_t row = 0; row < w.rows; ++row) {
-    DecodeColumns(w, row, 0, w.cols, scratch);
-    Axpy(x[row], scratch, y, w.cols);
-  }
+  WithDecoder(
+      w.dtype, [&](auto decoder) __attribute__((always_inline)) {
+        for (int64_t row = 0; row < w.rows; ++row) {
+          const RowBytesView rows[1] = {ViewRow(w, row)};
+          AxpySink sinks[1] = {{Set1(x[row]), y}};
+          DecodeRange<decltype(decoder), 1>(rows, 0, w.cols, sinks);
+        }
+      });
 }
 
 }  // namespace

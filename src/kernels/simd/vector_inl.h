@@ -20,8 +20,8 @@ DS_INLINE float ReduceMax(F v) {
   return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
 }
 
-// Within 2 ulp; 0 below -104, infinity above 89. The reduced argument is at most ln(2)/2, where the Taylor series
-// ends after r^7/7! with an error of 5e-9.
+// Within 2 ulp; 0 below -104, infinity above 89. The reduced argument is at most ln(2)/2, where the Taylor
+// series ends after r^7/7! with an error of 5e-9.
 DS_INLINE F Exp(F x) {
   constexpr float kLog2E = 1.44269504f;
   constexpr float kLn2High = 0.693359375f;  // few enough bits that n * kLn2High is exact
