@@ -38,16 +38,16 @@ constexpr MarkRange kLaterMarks[] = {
     {0x1e2ec, 0x1e2ef}, {0x1e4ec, 0x1e4ef}, {0x1e5ee, 0x1e5ef},
 };
 
-int CombiningClass(utf8proc_int32_t code_point) {
-  const int combining_class = utf8proc_get_property(code_point)->combining_class;
-  if (combining_class == 0) return 0;
+bool IsLaterMark(utf8proc_int32_t code_point) {
+  if (code_point < std::begin(kLaterMarks)->first) return false;
   const auto* at = std::upper_bound(std::begin(kLaterMarks), std::end(kLaterMarks), code_point,
                                     [](utf8proc_int32_t c, const MarkRange& range) { return c < range.first; });
-  return at != std::begin(kLaterMarks) && code_point <= std::prev(at)->last ? 0 : combining_class;
+  return code_point <= std::prev(at)->last;
 }
 
-bool IsLaterMark(utf8proc_int32_t code_point) {
-  return utf8proc_get_property(code_point)->combining_class != 0 && CombiningClass(code_point) == 0;
+int CombiningClass(utf8proc_int32_t code_point) {
+  const int combining_class = utf8proc_get_property(code_point)->combining_class;
+  return combining_class == 0 || IsLaterMark(code_point) ? 0 : combining_class;
 }
 
 // Puts every run of marks into canonical order. (utf8proc's own sorting takes quadratic time for long runs.)
@@ -130,7 +130,8 @@ void StripAccents(std::string_view text, std::string* out) {
   out->clear();
   for (size_t i = 0; i < text.size();) {
     const Utf8Char c = DecodeUtf8(text.substr(i));
-    if (!IsMarkChar(c.code_point)) out->append(text.substr(i, static_cast<size_t>(c.length)));
+    const bool is_mark = IsMarkChar(c.code_point) && !IsLaterMark(static_cast<utf8proc_int32_t>(c.code_point));
+    if (!is_mark) out->append(text.substr(i, static_cast<size_t>(c.length)));
     i += static_cast<size_t>(c.length);
   }
 }
@@ -179,20 +180,7 @@ bool Normalizer::Step::Apply(std::string_view text, RegexScratch& scratch, std::
       if (IsAscii(text)) return false;
       Normalize(text, kind == Kind::kNfkc, kind != Kind::kNfd, out);
       return true;
-    case Kind::kReplace: {
-      std::vector<TextRange> matches;
-      pattern.FindAll(text, scratch, &matches);
-      if (matches.empty()) return false;
-      out->clear();
-      size_t end = 0;
-      for (const TextRange& match : matches) {
-        out->append(text.substr(end, match.begin - end));
-        *out += content;
-        end = match.end;
-      }
-      out->append(text.substr(end));
-      return true;
-    }
+    case Kind::kReplace: *out = pattern.ReplaceAll(text, content, scratch); return true;
     case Kind::kPrepend:
       if (text.empty()) return false;
       *out = content;

@@ -246,7 +246,8 @@ Status PreTokenizer::Add(const Json& json, int depth) {
       DS_ASSIGN(step.behavior, ReadBehavior(json, where));
     }
   } else if (type == "Whitespace") {
-    DS_ASSIGN(step.pattern, TextPattern::FromRegex("\\w+|[^\\w\\s]+"));
+    // Rust's \w, with the joiners.
+    DS_ASSIGN(step.pattern, TextPattern::FromRegex("[\\w\\u200c\\u200d]+|[^\\w\\s\\u200c\\u200d]+"));
     step.behavior = SplitBehavior::kRemoved;
     step.invert = true;
   } else if (type == "WhitespaceSplit") {

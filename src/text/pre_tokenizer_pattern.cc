@@ -11,7 +11,7 @@ namespace deepshock {
 namespace {
 
 utf8proc_category_t CategoryOf(uint32_t code_point) {
-  return utf8proc_category(static_cast<utf8proc_int32_t>(code_point));
+  return utf8proc_category(static_cast<utf8proc_int32_t>(CharForMatching(code_point)));
 }
 
 }  // namespace
@@ -78,6 +78,21 @@ Result<TextPattern> TextPattern::FromJson(const Json& json, const std::string& w
     }
   }
   return Fail("{}: expected a pattern {{\"Regex\": ...}} or {{\"String\": ...}}", where);
+}
+
+std::string TextPattern::ReplaceAll(std::string_view text, std::string_view content, RegexScratch& scratch) const {
+  const std::string matching = TextForMatching(text);
+  std::vector<TextRange> matches;
+  FindAll(matching.empty() ? text : matching, scratch, &matches);
+  std::string out;
+  size_t end = 0;
+  for (const TextRange& match : matches) {
+    out.append(text.substr(end, match.begin - end));
+    out.append(content);
+    end = match.end;
+  }
+  out.append(text.substr(end));
+  return out;
 }
 
 void TextPattern::FindAll(std::string_view text, RegexScratch& scratch, std::vector<TextRange>* matches) const {

@@ -28,7 +28,9 @@ class TextPattern {
   // {"Regex": "..."} or {"String": "..."}. `where` is for messages.
   static Result<TextPattern> FromJson(const nlohmann::json& json, const std::string& where);
 
+  // `text` as TextForMatching gives it.
   void FindAll(std::string_view text, RegexScratch& scratch, std::vector<TextRange>* matches) const;
+  std::string ReplaceAll(std::string_view text, std::string_view content, RegexScratch& scratch) const;
 
  private:
   std::optional<Regex> regex_;

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -59,5 +60,7 @@ class Regex {
 // Unicode 16. Returns `text` with every character that the two may class differently replaced by an older one of the
 // same general category and the same length, for matching only; empty when there is none, which is the usual case.
 std::string TextForMatching(std::string_view text);
+// The same for one character; itself where nothing differs.
+uint32_t CharForMatching(uint32_t code_point);
 
 }  // namespace deepshock

@@ -19,10 +19,12 @@ constexpr int kMaxClassDepth = 8;
 constexpr size_t kMaxPatternBytes = 64 << 10;
 
 // Members of a class, ready to stand inside PCRE2's [...].
-// Oniguruma's \w: alphabetic, marks, decimal digits, connectors; and by its Latin-1 table these few numbers.
+// Oniguruma's \w: alphabetic, marks, decimal digits, connectors.
 constexpr char kWord[] =
-    "\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}\\x{b2}\\x{b3}\\x{b9}\\x{bc}-\\x{be}\\x{24b6}-\\x{24e9}"
-    "\\x{1f130}-\\x{1f149}\\x{1f150}-\\x{1f169}\\x{1f170}-\\x{1f189}";
+    "\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}\\x{24b6}-\\x{24e9}\\x{1f130}-\\x{1f149}\\x{1f150}-\\x{1f169}"
+    "\\x{1f170}-\\x{1f189}";
+// Outside a class it goes by a table of Latin-1, which counts these too.
+constexpr char kLatin1Word[] = "\\x{b2}\\x{b3}\\x{b9}\\x{bc}-\\x{be}";
 constexpr char kHexDigit[] = "0-9A-Fa-f";
 #if PCRE2_MAJOR > 10 || PCRE2_MINOR >= 40
 constexpr char kScriptPrefix[] = "sc:";
@@ -253,6 +255,11 @@ class Translator {
       case 'H':
       case 'p':
       case 'P': {
+        if (c == 'w' || c == 'W') {
+          EmitAtom(std::string(c == 'w' ? "[" : "[^") + kWord + kLatin1Word + "]");
+          pos_ += 2;
+          return {};
+        }
         CharClass single;
         DS_RETURN_IF_ERROR(ClassEscape(&single));
         EmitAtom(Emit(single));
@@ -260,7 +267,7 @@ class Translator {
       }
       case 'b':
       case 'B': {
-        const std::string word = std::string("[") + kWord + "]";
+        const std::string word = std::string("[") + kWord + kLatin1Word + "]";
         const bool inside = c == 'B';
         EmitAtom("(?:(?<=" + word + (inside ? ")(?=" : ")(?!") + word + ")|(?<!" + word +
                  (inside ? ")(?!" : ")(?=") + word + "))");

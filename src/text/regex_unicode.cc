@@ -70,6 +70,11 @@ const Substitute* FindSubstitute(uint32_t code_point) {
 
 }  // namespace
 
+uint32_t CharForMatching(uint32_t code_point) {
+  const Substitute* entry = FindSubstitute(code_point);
+  return entry == nullptr ? code_point : entry->older;
+}
+
 std::string TextForMatching(std::string_view text) {
   std::string copy;
   for (size_t i = 0; i < text.size();) {

@@ -72,10 +72,6 @@ struct GgufVocabulary {
 // of those known; empty means "default". Not in a GGUF, and so not here: lstrip, rstrip, single_word.
 Result<std::unique_ptr<Tokenizer>> TokenizerFromGguf(const GgufVocabulary& vocabulary, const std::string& name);
 
-// Every name of GgufVocabulary::pre that TokenizerFromGguf knows for model "gpt2"; of names that stand for the same
-// pre-tokeniser the one llama.cpp's converter writes most comes first.
-std::vector<std::string_view> GgufPreTokenizers();
-
 // The names of pre-tokenizers that TokenizerFromGguf knows, most specific names of published models first.
 std::vector<std::string_view> GgufPreTokenizers();
 

@@ -95,12 +95,15 @@ std::vector<TextPart> AddedTokenMatcher::Split(std::string_view text, bool parse
     at = end;
     if (token->special && !parse_special_tokens) continue;
     if (token->single_word && (EndsWithWord(text.substr(0, begin)) || StartsWithWord(text.substr(end)))) continue;
-    // Blanks that the previous match has swallowed stay with it.
-    if (token->left_strip && done < begin) begin = done + BlanksAtEnd(text.substr(done, begin - done));
     if (token->right_strip) {
       end = end <= blanks_end ? blanks_end : end + BlanksAtStart(text.substr(end));
       blanks_end = end;
     }
+    if (token->left_strip) {
+      begin = done < begin ? done + BlanksAtEnd(text.substr(done, begin - done)) : done;
+      if (begin >= end) continue;  // all of it belongs to the previous token's blanks
+    }
+    // A token inside blanks that the previous one has swallowed counts all the same, and ends them early.
     if (done < begin) parts.push_back({done, begin, -1});
     parts.push_back({begin, end, token->id});
     done = end;

@@ -30,21 +30,6 @@ int ByteOfToken(std::string_view token) {
   return value;
 }
 
-std::string ReplaceAll(std::string_view text, const TextPattern& pattern, std::string_view content,
-                       RegexScratch& scratch) {
-  std::vector<TextRange> matches;
-  pattern.FindAll(text, scratch, &matches);
-  std::string out;
-  size_t end = 0;
-  for (const TextRange& match : matches) {
-    out.append(text.substr(end, match.begin - end));
-    out.append(content);
-    end = match.end;
-  }
-  out.append(text.substr(end));
-  return out;
-}
-
 // At most `start` and `stop` times `character` off the two ends.
 std::string_view StripToken(std::string_view token, std::string_view character, size_t start, size_t stop) {
   for (; start > 0 && token.substr(0, character.size()) == character; --start) token.remove_prefix(character.size());
@@ -179,7 +164,7 @@ std::string DecoderSteps::TokenBytes(std::string_view token) const {
       case Kind::kByteFallback:
         if (const int byte = ByteOfToken(text); byte >= 0) return std::string(1, static_cast<char>(byte));
         break;
-      case Kind::kReplace: text = ReplaceAll(text, step.pattern, step.content, scratch); break;
+      case Kind::kReplace: text = step.pattern.ReplaceAll(text, step.content, scratch); break;
       case Kind::kMetaspace: text = WithSpaces(text, step.content, false); break;
       case Kind::kFuse:
       case Kind::kStrip:
@@ -216,7 +201,7 @@ void DecodePipeline::Feed(size_t index, std::string_view token, std::string* out
   switch (step.kind) {
     case Kind::kFuse: return Feed(index + 1, token, out);
     case Kind::kCollect: state.pending += token; return;
-    case Kind::kReplace: return Feed(index + 1, ReplaceAll(token, step.pattern, step.content, regex_), out);
+    case Kind::kReplace: return Feed(index + 1, step.pattern.ReplaceAll(token, step.content, regex_), out);
     case Kind::kStrip: return Feed(index + 1, StripToken(token, step.content, step.start, step.stop), out);
     case Kind::kMetaspace: {
       const bool drop = state.seen++ == 0 && !step.keeps_first;
