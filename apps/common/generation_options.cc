@@ -60,6 +60,12 @@ void AddGenerationOptions(CLI::App& app, GenerationFlags* flags, const std::stri
   add("--seed", &flags->seed, "Same seed, same text, whatever else is in the batch (default: random)", "N");
   app.add_flag("--ignore_eos,--ignore-eos", flags->ignore_eos, "Go on after the end-of-sequence token")
       ->group(kGroup);
+  // While parsing, so that a value out of range is a usage error like any other.
+  app.callback([flags] {
+    GenerationRequest unused;
+    const Status status = ApplyGenerationFlags(*flags, &unused);
+    if (!status.ok()) throw CLI::ValidationError(status.message());
+  });
 }
 
 Status ApplyGenerationFlags(const GenerationFlags& flags, GenerationRequest* request) {

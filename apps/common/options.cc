@@ -62,8 +62,8 @@ Result<int> NumThreads(const CommonOptions& options) {
   if (options.threads == 0) return DefaultNumThreads();
   const int cpus = static_cast<int>(std::thread::hardware_concurrency());
   if (cpus > 0 && options.threads > cpus && !options.quiet) {
-    PrintWarning("deepshock", fmt::format("--threads {}: this machine has {} CPUs; more threads than that are slower",
-                                          options.threads, cpus));
+    PrintWarning(fmt::format("--threads {}: this machine has {} CPUs; more threads than that are slower",
+                             options.threads, cpus));
   }
   return options.threads;
 }

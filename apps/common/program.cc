@@ -17,7 +17,8 @@ constexpr int kExitUsage = 2;
 constexpr int kExitClosedPipe = 128 + SIGPIPE;
 
 volatile std::sig_atomic_t interrupted = 0;
-bool stdout_closed = false;
+int stdout_error = 0;  // errno of a failed WriteStdout
+std::string program_name = "deepshock";
 
 // Errors are one line, whatever a file name or a library's message holds.
 std::string OneLine(std::string text) {
@@ -28,33 +29,35 @@ std::string OneLine(std::string text) {
   return text;
 }
 
-void PrintError(const std::string& program, const std::string& message) {
-  std::fprintf(stderr, "%s: error: %s\n", program.c_str(), OneLine(message).c_str());
+void PrintError(const std::string& message) {
+  std::fprintf(stderr, "%s: error: %s\n", program_name.c_str(), OneLine(message).c_str());
 }
 
 // The last words of the program: what stdio still holds must reach stdout.
-int FinishStdout(const std::string& program, int code) {
-  if (stdout_closed) return kExitClosedPipe;
+int FinishStdout(int code) {
+  if (stdout_error == EPIPE) return kExitClosedPipe;
+  if (stdout_error != 0) return kExitError;  // already told
+  errno = 0;
   if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return code;
   if (errno == EPIPE) return kExitClosedPipe;
-  PrintError(program, std::string("stdout: cannot write: ") + std::strerror(errno));
+  PrintError(std::string("stdout: cannot write: ") + std::strerror(errno));
   return kExitError;
 }
 
-int RunCommand(const std::string& program, const Command& command) {
+int RunCommand(const Command& command) {
   try {
     const Result<int> code = command.run();
-    if (code.ok()) return FinishStdout(program, *code);
-    if (!stdout_closed) PrintError(program, code.message());
+    if (code.ok()) return FinishStdout(*code);
+    if (stdout_error != EPIPE) PrintError(code.message());
   } catch (const std::system_error& e) {  // fmt::print throws it when stdout fails
-    if (e.code().value() == EPIPE) stdout_closed = true;
-    else PrintError(program, e.what());
+    stdout_error = e.code().value();
+    if (stdout_error != EPIPE) PrintError(e.what());
   } catch (const std::bad_alloc&) {
-    PrintError(program, "out of memory");
+    PrintError("out of memory");
   } catch (const std::exception& e) {
-    PrintError(program, e.what());
+    PrintError(e.what());
   }
-  return FinishStdout(program, kExitError);
+  return FinishStdout(kExitError);
 }
 
 void OnInterrupt(int) { interrupted = 1; }
@@ -63,31 +66,32 @@ void OnInterrupt(int) { interrupted = 1; }
 
 int RunProgram(CLI::App& app, std::span<const Command> commands, int argc, char** argv) {
   std::signal(SIGPIPE, SIG_IGN);
-  const std::string program = app.get_name();
+  program_name = app.get_name();
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& request) {  // --help, --version
-    return FinishStdout(program, app.exit(request));
+    return FinishStdout(app.exit(request));
   } catch (const CLI::ParseError& e) {
-    PrintError(program, std::string(e.what()) + " (see " + program + " --help)");
+    std::string help = program_name;
+    for (const CLI::App* subcommand : app.get_subcommands()) help += " " + subcommand->get_name();
+    PrintError(fmt::format("{} (see {} --help)", e.what(), help));
     return kExitUsage;
   }
   for (const Command& command : commands) {
-    if (command.app->parsed()) return RunCommand(program, command);
+    if (command.app->parsed()) return RunCommand(command);
   }
   std::fputs(app.help().c_str(), stderr);
   return kExitUsage;
 }
 
-void PrintWarning(const std::string& program, const std::string& message) {
-  std::fprintf(stderr, "%s: warning: %s\n", program.c_str(), OneLine(message).c_str());
+void PrintWarning(const std::string& message) {
+  std::fprintf(stderr, "%s: warning: %s\n", program_name.c_str(), OneLine(message).c_str());
 }
 
 Status WriteStdout(std::string_view text) {
   if (std::fwrite(text.data(), 1, text.size(), stdout) == text.size() && std::fflush(stdout) == 0) return {};
-  const int error = errno;
-  if (error == EPIPE) stdout_closed = true;
-  return Fail("stdout: cannot write: {}", std::strerror(error));
+  stdout_error = errno;
+  return Fail("stdout: cannot write: {}", std::strerror(stdout_error));
 }
 
 void CatchInterrupts() {

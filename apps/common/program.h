@@ -7,6 +7,7 @@
 #include <functional>
 #include <span>
 #include <string>
+#include <string_view>
 
 #include "base/result.h"
 
@@ -28,7 +29,8 @@ struct Command {
 // Ignores SIGPIPE: a write to a closed stdout fails with EPIPE, which ends the program quietly.
 int RunProgram(CLI::App& app, std::span<const Command> commands, int argc, char** argv);
 
-void PrintWarning(const std::string& program, const std::string& message);
+// One line on stderr under the program's name.
+void PrintWarning(const std::string& message);
 
 // Writes all of `text` to stdout and flushes. Fails when stdout is closed or full.
 Status WriteStdout(std::string_view text);

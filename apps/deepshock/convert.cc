@@ -49,6 +49,7 @@ Result<int> Convert(const Options& options) {
   std::optional<Progress> bar;  // made when the size is known
   ConvertOptions convert;
   convert.types = types;
+  convert.name = fs::path(path).lexically_normal().filename().string();
   convert.progress = [&](int64_t done, int64_t total) {
     if (!bar) bar.emplace("converting", total, options.quiet);
     bar->Update(done);
@@ -62,7 +63,7 @@ Result<int> Convert(const Options& options) {
   DS_ASSIGN(const ConvertReport report, ConvertToGguf(*model, *machine.pool, options.output, convert, set_tokenizer));
   if (bar) bar->Finish();
   if (!options.quiet) {
-    for (const std::string& fallback : report.fallbacks) PrintWarning("deepshock", fallback);
+    for (const std::string& fallback : report.fallbacks) PrintWarning(fallback);
   }
   DS_RETURN_IF_ERROR(PrintReport(report, options));
   return 0;

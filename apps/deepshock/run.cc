@@ -86,7 +86,7 @@ Result<int> Run(const RunOptions& options) {
   const Status chat_template = engine->ChatTemplateStatus();
   if (!raw && !chat_template.ok()) {
     if (!options.system.empty()) return chat_template.WithContext("--system needs a chat template");
-    if (!options.quiet) PrintWarning("deepshock", chat_template.message() + "; continuing prompts as they are");
+    if (!options.quiet) PrintWarning(chat_template.message() + "; continuing prompts as they are");
     raw = true;
   }
   if (raw && !options.system.empty()) return Fail("--system: expected a chat, found --raw");
