@@ -307,7 +307,8 @@ Result<ConvertReport> ConvertToGguf(const Model& model, ThreadPool& pool, const 
   }
   DS_ASSIGN(GgufWriter writer, GgufWriter::Create(output));
   DS_RETURN_IF_ERROR(architecture.to_gguf(spec, &writer));
-  if (!spec.name.empty()) writer.SetString("general.name", spec.name);
+  const std::string& name = spec.name.empty() ? options.name : spec.name;
+  if (!name.empty()) writer.SetString("general.name", name);
   writer.SetU32("general.file_type", FileType(report.bytes_by_type));
   writer.SetU32("general.quantization_version", 2);
   DS_RETURN_IF_ERROR(set_tokenizer(writer));

@@ -34,6 +34,7 @@ struct TypePlan {
 
 struct ConvertOptions {
   TypePlan types;
+  std::string name;  // general.name, unless the checkpoint has one
   std::function<bool(int64_t done_bytes, int64_t total_bytes)> progress;  // may be empty; false stops the work
 };
 

@@ -152,6 +152,19 @@ void SetTemplates(const ModelText& text, GgufWriter& writer) {
   }
 }
 
+void SetSampling(const ModelText& text, GgufWriter& writer) {
+  if (!text.recommended_sampling) return;
+  const SamplingOptions& s = *text.recommended_sampling;
+  const SamplingOptions off;
+  if (s.top_k != off.top_k) writer.SetU32("general.sampling.top_k", static_cast<uint32_t>(s.top_k));
+  if (s.top_p != off.top_p) writer.SetF32("general.sampling.top_p", static_cast<float>(s.top_p));
+  if (s.min_p != off.min_p) writer.SetF32("general.sampling.min_p", static_cast<float>(s.min_p));
+  if (s.repetition_penalty != off.repetition_penalty) {
+    writer.SetF32("general.sampling.penalty_repeat", static_cast<float>(s.repetition_penalty));
+  }
+  writer.SetF32("general.sampling.temp", static_cast<float>(s.temperature));
+}
+
 void SetSpecialTokens(const ModelText& text, const ModelSpec& spec, GgufWriter& writer) {
   const std::pair<const char*, const char*> keys[] = {{"bos_token", "tokenizer.ggml.bos_token_id"},
                                                       {"eos_token", "tokenizer.ggml.eos_token_id"},
@@ -203,12 +216,13 @@ Status SetTokenizerFromFolder(const std::string& folder, const ModelSpec& spec, 
   }
   SetSpecialTokens(text, spec, writer);
   SetTemplates(text, writer);
+  SetSampling(text, writer);
   return {};
 }
 
 Status CopyTokenizer(const GgufFile& from, GgufWriter& writer) {
   for (const auto& [key, value] : from.metadata()) {
-    if (key.starts_with("tokenizer.")) writer.SetValue(key, value, *from.TypeOf(key));
+    if (key.starts_with("tokenizer.") || key.starts_with("general.sampling.")) writer.SetValue(key, value, *from.TypeOf(key));
   }
   return {};
 }

@@ -230,6 +230,28 @@ Result<GgufVocabulary> ReadVocabulary(const GgufFile& file) {
   return v;
 }
 
+// The sampling that the checkpoint's generation_config.json recommends, under llama.cpp's keys.
+Status ReadSampling(const GgufFile& file, ModelText* text) {
+  SamplingOptions sampling;
+  const std::pair<const char*, double*> keys[] = {{"general.sampling.temp", &sampling.temperature},
+                                                  {"general.sampling.top_p", &sampling.top_p},
+                                                  {"general.sampling.min_p", &sampling.min_p},
+                                                  {"general.sampling.penalty_repeat", &sampling.repetition_penalty}};
+  bool found = file.Has("general.sampling.top_k");
+  if (found) {
+    DS_ASSIGN(sampling.top_k, file.GetInt("general.sampling.top_k"));
+  }
+  for (const auto& [key, value] : keys) {
+    if (!file.Has(key)) continue;
+    DS_ASSIGN(*value, file.GetFloat(key));
+    found = true;
+  }
+  if (!found) return {};
+  DS_RETURN_IF_ERROR(ValidateSamplingRanges(sampling).WithContext(file.path()));
+  text->recommended_sampling = sampling;
+  return {};
+}
+
 Result<ModelText> LoadFromGguf(const std::string& path) {
   DS_ASSIGN(const std::unique_ptr<GgufFile> file, GgufFile::Open(path));
   if (!file->Has("tokenizer.ggml.model")) return Fail("{}: expected a tokenizer (tokenizer.ggml.*), found none", path);
@@ -261,6 +283,7 @@ Result<ModelText> LoadFromGguf(const std::string& path) {
     DS_ASSIGN(templates[name], file->GetString(key));
   }
   CompileTemplates(std::move(templates), path, &text);
+  DS_RETURN_IF_ERROR(ReadSampling(*file, &text));
   return text;
 }
 

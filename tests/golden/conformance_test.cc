@@ -57,7 +57,7 @@ INSTANTIATE_TEST_SUITE_P(All, Conformance,
                          testing::Values("deepseek_v2_lite", "deepseek_v2_grouped_yarn", "deepseek_v3", "deepseek_v3_yarn",
                                          "kimi_k2_style", "mixtral", "qwen2_moe", "qwen3_moe", "olmoe", "gpt_oss",
                                          "glm4_moe", "llama", "qwen2", "qwen3"),
-                         [](const auto& info) { return std::string(info.param); });
+                         [](const auto& test) { return std::string(test.param); });
 
 }  // namespace
 }  // namespace deepshock
