@@ -36,9 +36,10 @@ Result<int> EvalNll(const Options& options) {
   DS_ASSIGN(const std::vector<int32_t> tokens, ReadTokens(options.tokens));
   DS_ASSIGN(const auto model, Model::Load(path));
   Progress bar("sequences", static_cast<int64_t>(tokens.size()) / options.length, options.quiet);
-  DS_ASSIGN(const NllResult result, MeanNll(*model, *machine.compute, tokens, options.length,
-                                            [&](int64_t done, int64_t) { bar.Update(done); })
-                                        .WithContext(options.tokens));
+  DS_ASSIGN(const NllResult result,
+            MeanNll(*model, *machine.compute, tokens, options.length, [&](int64_t done, int64_t) {
+              bar.Update(done);
+            }).WithContext(options.tokens));
   bar.Finish();
   if (options.json) {
     const nlohmann::ordered_json json = {{"nll", result.nll}, {"tokens", result.num_tokens}};
@@ -58,8 +59,11 @@ Command AddEval(CLI::App& program) {
   eval->require_subcommand(1);
   CLI::App* app = eval->add_subcommand("nll", "Mean negative log-likelihood over token ids");
   app->add_option("MODEL", options->model, kModelHelp)->required();
-  app->add_option("--tokens", options->tokens, "Token ids, little-endian int32")->type_name("FILE.i32")->required();
-  app->add_option("--length", options->length, "Tokens a sequence; positions 1 to length-1 of each are predicted")
+  app->add_option("--tokens", options->tokens, "Token ids, little-endian int32")
+      ->type_name("FILE.i32")
+      ->required();
+  app->add_option("--length", options->length,
+                  "Tokens a sequence; positions 1 to length-1 of each are predicted")
       ->capture_default_str()
       ->check(CLI::Range(int64_t{2}, int64_t{1} << 24));
   AddCommonOptions(*app, kComputeOptions | kJsonOption | kQuietOption, options.get());

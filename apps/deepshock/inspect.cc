@@ -16,7 +16,8 @@ struct Options : CommonOptions {
   std::string model;
 };
 
-// Bytes this process may still use: what the kernel reports as available, or what is left of a cgroup's limit.
+// Bytes this process may still use: what the kernel reports as available, or what is left of a cgroup's
+// limit.
 int64_t AvailableMemory() {
   int64_t available = 0;
   std::ifstream meminfo("/proc/meminfo");
@@ -27,7 +28,8 @@ int64_t AvailableMemory() {
     if (key == "MemAvailable:") available = value * 1024;
   }
   int64_t limit = 0, used = 0;
-  if (std::ifstream("/sys/fs/cgroup/memory.max") >> limit && std::ifstream("/sys/fs/cgroup/memory.current") >> used) {
+  if (std::ifstream("/sys/fs/cgroup/memory.max") >> limit &&
+      std::ifstream("/sys/fs/cgroup/memory.current") >> used) {
     available = std::min(available, std::max<int64_t>(0, limit - used));
   }
   return available;
@@ -73,13 +75,14 @@ Facts Gather(const Model& model, const std::string& path) {
     first_moe = l;
     ++f.num_moe_layers;
   }
-  const Status status = VisitWeights(model.spec(), model.weights(), [&](const WeightDecl& decl, const Matrix& m) -> Status {
-    if (!m) return {};
-    f.bytes_by_type[std::string(Name(m.dtype))] += m.bytes();
-    if (decl.expert >= 0) f.expert_bytes_by_type[std::string(Name(m.dtype))] += m.bytes();
-    if (decl.expert == 0 && decl.layer == first_moe) f.expert_bytes += m.bytes();
-    return {};
-  });
+  const Status status =
+      VisitWeights(model.spec(), model.weights(), [&](const WeightDecl& decl, const Matrix& m) -> Status {
+        if (!m) return {};
+        f.bytes_by_type[std::string(Name(m.dtype))] += m.bytes();
+        if (decl.expert >= 0) f.expert_bytes_by_type[std::string(Name(m.dtype))] += m.bytes();
+        if (decl.expert == 0 && decl.layer == first_moe) f.expert_bytes += m.bytes();
+        return {};
+      });
   DS_CHECK(status.ok(), "gathering does not fail");
   const StateSpec state = model.state_spec();
   for (int l = 0; l < f.spec->num_layers(); ++l) {
@@ -107,45 +110,62 @@ std::string DescribeAttention(const AttentionSpec& a) {
     return fmt::format("latent (MLA), {} heads, rank {} + {} rope", a.num_heads, a.kv_lora_rank, a.rope_dim);
   }
   const std::string window = a.sliding_window > 0 ? fmt::format(", window {}", a.sliding_window) : "";
-  return fmt::format("grouped-query, {} heads, {} key/value heads of {}{}", a.num_heads, a.num_kv_heads, a.head_dim, window);
+  return fmt::format("grouped-query, {} heads, {} key/value heads of {}{}", a.num_heads, a.num_kv_heads,
+                     a.head_dim, window);
 }
 
 std::string DescribeFit(const Facts& f) {
   if (f.totals.bytes > f.memory) {
     const int64_t dense = f.totals.bytes - f.totals.expert_bytes;
-    const double share = f.totals.expert_bytes == 0 ? 0 : 100.0 * static_cast<double>(std::max<int64_t>(0, f.memory - dense)) /
-                                                              static_cast<double>(f.totals.expert_bytes);
-    return fmt::format("{} available: not whole; dense weights and {:.0f} % of the experts would fit, the rest is read "
-                       "from disk when needed (slow)", FormatBytes(f.memory), share);
+    const double share = f.totals.expert_bytes == 0
+                             ? 0
+                             : 100.0 * static_cast<double>(std::max<int64_t>(0, f.memory - dense)) /
+                                   static_cast<double>(f.totals.expert_bytes);
+    return fmt::format(
+        "{} available: not whole; dense weights and {:.0f} % of the experts would fit, the rest is read "
+        "from disk when needed (slow)",
+        FormatBytes(f.memory), share);
   }
-  return fmt::format("{} available: the model and a context of {} tokens fit", FormatBytes(f.memory), ContextThatFits(f));
+  return fmt::format("{} available: the model and a context of {} tokens fit", FormatBytes(f.memory),
+                     ContextThatFits(f));
 }
 
 std::string FormatText(const Facts& f) {
   const ModelSpec& s = *f.spec;
   std::string text;
-  const auto line = [&](std::string_view key, const std::string& value) { text += fmt::format("{:<14}{}\n", key, value); };
+  const auto line = [&](std::string_view key, const std::string& value) {
+    text += fmt::format("{:<14}{}\n", key, value);
+  };
   line("model", f.path);
   line("architecture", s.architecture + (s.name.empty() ? "" : fmt::format(" ({})", s.name)));
-  line("parameters", fmt::format("{} in all, {} active a token{}", FormatCount(f.totals.parameters),
-                                 FormatCount(f.totals.active_parameters),
-                                 f.totals.mtp_parameters > 0
-                                     ? fmt::format(" ({} of all in {} MTP layer{})", FormatCount(f.totals.mtp_parameters),
-                                                   f.num_mtp_layers, f.num_mtp_layers == 1 ? "" : "s")
-                                     : ""));
-  line("layers", fmt::format("{}, hidden {}, vocabulary {}, context {}", s.num_layers(), s.hidden, s.vocab_size, s.context_length));
+  line("parameters",
+       fmt::format("{} in all, {} active a token{}", FormatCount(f.totals.parameters),
+                   FormatCount(f.totals.active_parameters),
+                   f.totals.mtp_parameters > 0
+                       ? fmt::format(" ({} of all in {} MTP layer{})", FormatCount(f.totals.mtp_parameters),
+                                     f.num_mtp_layers, f.num_mtp_layers == 1 ? "" : "s")
+                       : ""));
+  line("layers", fmt::format("{}, hidden {}, vocabulary {}, context {}", s.num_layers(), s.hidden,
+                             s.vocab_size, s.context_length));
   line("attention", DescribeAttention(s.attention));
   if (f.num_moe_layers > 0) {
-    std::string groups = s.router.num_groups > 1 ? fmt::format(", {} of {} groups", s.router.top_groups, s.router.num_groups) : "";
-    std::string shared = s.expert.shared_width > 0 ? fmt::format(", shared expert of width {}", s.expert.shared_width) : "";
-    line("experts", fmt::format("{} a layer in {} layers, {} chosen{}; width {}, {} each{}", s.router.num_experts, f.num_moe_layers,
-                                s.router.top_k, groups, s.expert.width, FormatBytes(f.expert_bytes), shared));
+    std::string groups = s.router.num_groups > 1
+                             ? fmt::format(", {} of {} groups", s.router.top_groups, s.router.num_groups)
+                             : "";
+    std::string shared =
+        s.expert.shared_width > 0 ? fmt::format(", shared expert of width {}", s.expert.shared_width) : "";
+    line("experts", fmt::format("{} a layer in {} layers, {} chosen{}; width {}, {} each{}",
+                                s.router.num_experts, f.num_moe_layers, s.router.top_k, groups,
+                                s.expert.width, FormatBytes(f.expert_bytes), shared));
   } else {
     line("experts", "none: a dense model");
   }
   line("weights", fmt::format("{}: {}", FormatBytes(f.totals.bytes), JoinTypes(f.bytes_by_type)));
-  if (f.num_moe_layers > 0) line("  of experts", fmt::format("{}: {}", FormatBytes(f.totals.expert_bytes), JoinTypes(f.expert_bytes_by_type)));
-  line("a token reads", fmt::format("{} of weights, and {} for each token of context", FormatBytes(f.totals.active_bytes), FormatBytes(f.kv_bytes)));
+  if (f.num_moe_layers > 0)
+    line("  of experts",
+         fmt::format("{}: {}", FormatBytes(f.totals.expert_bytes), JoinTypes(f.expert_bytes_by_type)));
+  line("a token reads", fmt::format("{} of weights, and {} for each token of context",
+                                    FormatBytes(f.totals.active_bytes), FormatBytes(f.kv_bytes)));
   line("memory", DescribeFit(f));
   return text;
 }
@@ -153,17 +173,33 @@ std::string FormatText(const Facts& f) {
 std::string FormatJson(const Facts& f) {
   const ModelSpec& s = *f.spec;
   const nlohmann::ordered_json json = {
-      {"model", f.path}, {"architecture", s.architecture}, {"name", s.name},
-      {"parameters", f.totals.parameters}, {"active_parameters", f.totals.active_parameters}, {"mtp_parameters", f.totals.mtp_parameters},
-      {"num_layers", s.num_layers()}, {"num_moe_layers", f.num_moe_layers}, {"num_mtp_layers", f.num_mtp_layers},
-      {"hidden_size", s.hidden}, {"vocab_size", s.vocab_size}, {"context_length", s.context_length},
+      {"model", f.path},
+      {"architecture", s.architecture},
+      {"name", s.name},
+      {"parameters", f.totals.parameters},
+      {"active_parameters", f.totals.active_parameters},
+      {"mtp_parameters", f.totals.mtp_parameters},
+      {"num_layers", s.num_layers()},
+      {"num_moe_layers", f.num_moe_layers},
+      {"num_mtp_layers", f.num_mtp_layers},
+      {"hidden_size", s.hidden},
+      {"vocab_size", s.vocab_size},
+      {"context_length", s.context_length},
       {"attention", s.attention.kind == AttentionKind::kLatent ? "latent" : "grouped"},
-      {"num_experts", s.router.num_experts}, {"num_experts_per_token", s.router.top_k},
-      {"expert_width", s.expert.width}, {"shared_expert_width", s.expert.shared_width}, {"bytes_per_expert", f.expert_bytes},
-      {"weight_bytes", f.totals.bytes}, {"expert_bytes", f.totals.expert_bytes}, {"weight_bytes_by_type", f.bytes_by_type},
-      {"expert_bytes_by_type", f.expert_bytes_by_type}, {"active_bytes_per_token", f.totals.active_bytes},
-      {"kv_bytes_per_token", f.kv_bytes}, {"available_memory_bytes", f.memory},
-      {"fits_in_memory", f.totals.bytes <= f.memory}, {"context_that_fits", ContextThatFits(f)}};
+      {"num_experts", s.router.num_experts},
+      {"num_experts_per_token", s.router.top_k},
+      {"expert_width", s.expert.width},
+      {"shared_expert_width", s.expert.shared_width},
+      {"bytes_per_expert", f.expert_bytes},
+      {"weight_bytes", f.totals.bytes},
+      {"expert_bytes", f.totals.expert_bytes},
+      {"weight_bytes_by_type", f.bytes_by_type},
+      {"expert_bytes_by_type", f.expert_bytes_by_type},
+      {"active_bytes_per_token", f.totals.active_bytes},
+      {"kv_bytes_per_token", f.kv_bytes},
+      {"available_memory_bytes", f.memory},
+      {"fits_in_memory", f.totals.bytes <= f.memory},
+      {"context_that_fits", ContextThatFits(f)}};
   return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
@@ -179,7 +215,8 @@ Result<int> Inspect(const Options& options) {
 
 Command AddInspect(CLI::App& program) {
   auto options = std::make_shared<Options>();
-  CLI::App* app = program.add_subcommand("inspect", "Tell what a model is, what a token costs and what fits in memory");
+  CLI::App* app =
+      program.add_subcommand("inspect", "Tell what a model is, what a token costs and what fits in memory");
   app->add_option("MODEL", options->model, std::string(kModelHelp) + " (default: the embedded model)");
   AddCommonOptions(*app, kJsonOption, options.get());
   app->footer(

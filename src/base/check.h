@@ -6,8 +6,8 @@ namespace deepshock {
 [[noreturn]] void CheckFailed(const char* file, int line, const char* condition, const char* message);
 }
 
-#define DS_CHECK(condition, message)                                                   \
-  do {                                                                                 \
-    if (!(condition)) [[unlikely]]                                                     \
-      ::deepshock::CheckFailed(__FILE__, __LINE__, #condition, message);               \
+#define DS_CHECK(condition, message)                                     \
+  do {                                                                   \
+    if (!(condition)) [[unlikely]]                                       \
+      ::deepshock::CheckFailed(__FILE__, __LINE__, #condition, message); \
   } while (0)

@@ -15,8 +15,8 @@ using Json = nlohmann::json;
 
 constexpr int kMaxJsonDepth = 128;
 
-// Fails on invalid JSON or UTF-8, on a key that occurs twice in one object, and past kMaxJsonDepth levels; the
-// message tells the position.
+// Fails on invalid JSON or UTF-8, on a key that occurs twice in one object, and past kMaxJsonDepth levels;
+// the message tells the position.
 Result<Json> ParseJson(std::string_view text);
 // The same for a file of at most `max_bytes`; the message names it.
 Result<Json> ReadJsonFile(const std::string& path, size_t max_bytes);

@@ -47,8 +47,8 @@ Status Fail(fmt::format_string<Args...> format, Args&&... args) {
 template <typename T>
 class [[nodiscard]] Result {
  public:
-  Result(T value) : value_(std::move(value)) {}          // NOLINT: implicit by design
-  Result(Status status) : status_(std::move(status)) {   // NOLINT: implicit by design
+  Result(T value) : value_(std::move(value)) {}         // NOLINT: implicit by design
+  Result(Status status) : status_(std::move(status)) {  // NOLINT: implicit by design
     DS_CHECK(!status_.ok(), "a Result without a value needs an error");
   }
 
@@ -88,17 +88,17 @@ class [[nodiscard]] Result {
 }  // namespace deepshock
 
 // Returns from the calling function when `expr` (a Status) failed.
-#define DS_RETURN_IF_ERROR(expr)                          \
-  do {                                                    \
-    ::deepshock::Status ds_status_ = (expr);              \
-    if (!ds_status_.ok()) return ds_status_;              \
+#define DS_RETURN_IF_ERROR(expr)             \
+  do {                                       \
+    ::deepshock::Status ds_status_ = (expr); \
+    if (!ds_status_.ok()) return ds_status_; \
   } while (0)
 
 // DS_ASSIGN(auto file, OpenFile(path)): unwraps a Result or returns its error.
 #define DS_ASSIGN(lhs, expr) DS_ASSIGN_IMPL_(DS_CONCAT_(ds_result_, __LINE__), lhs, expr)
-#define DS_ASSIGN_IMPL_(tmp, lhs, expr)      \
-  auto tmp = (expr);                         \
-  if (!tmp.ok()) return tmp.status();        \
+#define DS_ASSIGN_IMPL_(tmp, lhs, expr) \
+  auto tmp = (expr);                    \
+  if (!tmp.ok()) return tmp.status();   \
   lhs = std::move(tmp).value()
 #define DS_CONCAT_(a, b) DS_CONCAT_IMPL_(a, b)
 #define DS_CONCAT_IMPL_(a, b) a##b

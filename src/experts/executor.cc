@@ -14,8 +14,8 @@ struct Task {
   int64_t begin, end;
 };
 
-// Cuts each group's `rows(group)` output rows into blocks, so that few large or many small experts both fill the
-// threads.
+// Cuts each group's `rows(group)` output rows into blocks, so that few large or many small experts both fill
+// the threads.
 template <typename RowsOfGroup>
 std::vector<Task> CutTasks(std::span<const ExpertGroup> groups, int num_threads, RowsOfGroup rows) {
   std::vector<Task> tasks;
@@ -46,7 +46,8 @@ std::vector<float> DecodeBias(const Matrix& bias) { return bias ? DecodeVector(b
 
 }  // namespace
 
-void ApplyActivation(const Kernels& kernels, const ExpertActivation& a, float* gate, const float* up, int64_t n) {
+void ApplyActivation(const Kernels& kernels, const ExpertActivation& a, float* gate, const float* up,
+                     int64_t n) {
   if (!a.clamped) {
     kernels.swiglu(gate, up, n, gate);
     return;
@@ -58,8 +59,8 @@ void ApplyActivation(const Kernels& kernels, const ExpertActivation& a, float* g
   }
 }
 
-void LocalExecutor::Run(Compute& compute, const ExpertActivation& activation, std::span<const ExpertGroup> groups,
-                        const float* x, int64_t hidden, float* y) {
+void LocalExecutor::Run(Compute& compute, const ExpertActivation& activation,
+                        std::span<const ExpertGroup> groups, const float* x, int64_t hidden, float* y) {
   if (groups.empty()) return;
   struct Offsets {
     int64_t row, inner;  // of the group's first row, in rows and in inner floats

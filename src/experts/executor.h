@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// ExpertExecutor: who computes experts for a set of rows. The model groups tokens by expert and hands the groups
-// over; where the experts' weights are, and on which processor they run, is the executor's affair. LocalExecutor
-// computes on this machine's CPU from weights that are in memory (or mapped).
+// ExpertExecutor: who computes experts for a set of rows. The model groups tokens by expert and hands the
+// groups over; where the experts' weights are, and on which processor they run, is the executor's affair.
+// LocalExecutor computes on this machine's CPU from weights that are in memory (or mapped).
 #pragma once
 
 #include <cstdint>
@@ -15,8 +15,8 @@ namespace deepshock {
 
 // gate and up projections to the hidden activation of width I.
 struct ExpertActivation {
-  bool clamped = false;        // gpt-oss: g = min(gate, limit), u = clamp(up, +-limit), (u + 1) g sigmoid(scale g)
-  float clamp_limit = 7.0f;    // (openai/gpt-oss, torch/model.py, swiglu)
+  bool clamped = false;  // gpt-oss: g = min(gate, limit), u = clamp(up, +-limit), (u + 1) g sigmoid(scale g)
+  float clamp_limit = 7.0f;  // (openai/gpt-oss, torch/model.py, swiglu)
   float sigmoid_scale = 1.702f;
 };
 

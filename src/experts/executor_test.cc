@@ -32,7 +32,8 @@ std::vector<double> Expected(const Owned& gate, const Owned& up, const Owned& do
   std::vector<double> inner(static_cast<size_t>(gate.view.rows)), out(static_cast<size_t>(down.view.rows), 0);
   const auto product = [&](const Owned& w, int64_t row, auto value) {
     double sum = 0;
-    for (int64_t k = 0; k < w.view.cols; ++k) sum += double{w.values[static_cast<size_t>(row * w.view.cols + k)]} * value(k);
+    for (int64_t k = 0; k < w.view.cols; ++k)
+      sum += double{w.values[static_cast<size_t>(row * w.view.cols + k)]} * value(k);
     return sum;
   };
   for (int64_t i = 0; i < gate.view.rows; ++i) {
@@ -57,7 +58,8 @@ TEST(LocalExecutor, ComputesEachExpertForItsRowsOnly) {
   }
   for (size_t e = 0; e < 3; ++e) experts.push_back({gates[e].view, ups[e].view, downs[e].view, {}, {}, {}});
   const Owned x = RandomMatrix(4, hidden, 1);
-  std::vector<ExpertGroup> groups = {{&experts[0], {0, 2, 3}, {0, 5, 2}}, {&experts[1], {1}, {1}}, {&experts[2], {0, 1}, {3, 4}}};
+  std::vector<ExpertGroup> groups = {
+      {&experts[0], {0, 2, 3}, {0, 5, 2}}, {&experts[1], {1}, {1}}, {&experts[2], {0, 1}, {3, 4}}};
   for (const int threads : {1, 2, 5}) {
     ThreadPool pool(threads);
     Compute compute(ReferenceKernels(), pool);
@@ -66,9 +68,11 @@ TEST(LocalExecutor, ComputesEachExpertForItsRowsOnly) {
     executor.Run(compute, {}, groups, x.values.data(), hidden, y.data());
     for (size_t g = 0; g < groups.size(); ++g) {
       for (size_t i = 0; i < groups[g].rows.size(); ++i) {
-        const auto expected = Expected(gates[g], ups[g], downs[g], x.values.data() + groups[g].rows[i] * hidden);
+        const auto expected =
+            Expected(gates[g], ups[g], downs[g], x.values.data() + groups[g].rows[i] * hidden);
         for (int64_t h = 0; h < hidden; ++h) {
-          EXPECT_NEAR(y[static_cast<size_t>(groups[g].slots[i] * hidden + h)], expected[static_cast<size_t>(h)], 1e-3);
+          EXPECT_NEAR(y[static_cast<size_t>(groups[g].slots[i] * hidden + h)],
+                      expected[static_cast<size_t>(h)], 1e-3);
         }
       }
     }
@@ -76,7 +80,8 @@ TEST(LocalExecutor, ComputesEachExpertForItsRowsOnly) {
 }
 
 TEST(Activation, ClampedFormReachesItsLimits) {
-  // gpt-oss: g = min(gate, 7), u = clamp(up, -7, 7), (u + 1) g sigmoid(1.702 g). No golden set reaches the clamp.
+  // gpt-oss: g = min(gate, 7), u = clamp(up, -7, 7), (u + 1) g sigmoid(1.702 g). No golden set reaches the
+  // clamp.
   const ExpertActivation activation{true, 7.0f, 1.702f};
   std::vector<float> gate = {100.0f, -100.0f, 2.0f, 7.5f};
   const std::vector<float> up = {50.0f, 3.0f, -50.0f, -1.0f};

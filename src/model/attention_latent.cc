@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Multi-head latent attention (DeepSeek-V2, arXiv 2405.04434) in its absorbed form: queries go into latent space
-// (q^T W_UK), attention runs over the cached latents themselves, and the mixed latent comes out through W_UV.
-// The cache holds kv_rank + rope_dim floats a token and layer, never the expanded heads.
+// Multi-head latent attention (DeepSeek-V2, arXiv 2405.04434) in its absorbed form: queries go into latent
+// space (q^T W_UK), attention runs over the cached latents themselves, and the mixed latent comes out through
+// W_UV. The cache holds kv_rank + rope_dim floats a token and layer, never the expanded heads.
 #include <algorithm>
 #include <cstring>
 
@@ -11,7 +11,8 @@ namespace deepshock {
 namespace {
 
 // q [T, heads * (nope + rope)], the rope part of each head rotated.
-std::vector<float> Queries(ForwardContext& context, const LayerWeights& w, const Batch& batch, const float* x) {
+std::vector<float> Queries(ForwardContext& context, const LayerWeights& w, const Batch& batch,
+                           const float* x) {
   Compute& compute = context.compute;
   const AttentionSpec& a = context.spec.attention;
   const int64_t num_tokens = batch.size();
@@ -44,7 +45,8 @@ void AppendLatents(ForwardContext& context, const LayerWeights& w, int state_lay
   for (int64_t t = 0; t < num_tokens; ++t) {
     const BatchRow& row = batch.rows[static_cast<size_t>(t)];
     float* from = latent.data() + t * width;
-    context.compute.kernels->rms_norm(from, norm.data(), static_cast<float>(a.latent_norm_eps), a.kv_lora_rank, from);
+    context.compute.kernels->rms_norm(from, norm.data(), static_cast<float>(a.latent_norm_eps),
+                                      a.kv_lora_rank, from);
     context.rope.Apply(batch.angles[row.angles], from + a.kv_lora_rank);
     std::memcpy(row.kv->layers[static_cast<size_t>(state_layer)] + row.position * width, from,
                 static_cast<size_t>(width) * sizeof(float));
@@ -87,9 +89,10 @@ void LatentAttention(ForwardContext& context, const LayerWeights& w, int state_l
   const std::vector<float> q = Queries(context, w, batch, x);
   AppendLatents(context, w, state_layer, batch, x);
 
-  std::vector<float> absorbed(static_cast<size_t>(heads * num_tokens * width));            // [heads, T, rank + rope]
-  std::vector<float> mixed(static_cast<size_t>(heads * num_tokens * a.kv_lora_rank), 0.0f);  // [heads, T, rank]
-  std::vector<float> values(static_cast<size_t>(num_tokens * heads * a.v_head_dim));       // [T, heads * v]
+  std::vector<float> absorbed(static_cast<size_t>(heads * num_tokens * width));  // [heads, T, rank + rope]
+  std::vector<float> mixed(static_cast<size_t>(heads * num_tokens * a.kv_lora_rank),
+                           0.0f);                                                     // [heads, T, rank]
+  std::vector<float> values(static_cast<size_t>(num_tokens * heads * a.v_head_dim));  // [T, heads * v]
   compute.pool->ParallelFor(heads, 1, [&](int64_t h, int64_t, int thread) {
     AbsorbQueries(compute, thread, a, w, h, q, num_tokens, absorbed.data() + h * num_tokens * width);
   });
@@ -100,14 +103,17 @@ void LatentAttention(ForwardContext& context, const LayerWeights& w, int state_l
     const float* query = absorbed.data() + at * width;
     const int64_t count = row.position + 1;
     float* scores = compute.Scratch(thread, count);
-    for (int64_t j = 0; j < count; ++j) scores[j] = compute.kernels->dot(query, state + j * width, width) * scale;
+    for (int64_t j = 0; j < count; ++j)
+      scores[j] = compute.kernels->dot(query, state + j * width, width) * scale;
     compute.kernels->softmax(scores, count);
     float* mix = mixed.data() + at * a.kv_lora_rank;
-    for (int64_t j = 0; j < count; ++j) compute.kernels->axpy(scores[j], state + j * width, mix, a.kv_lora_rank);
+    for (int64_t j = 0; j < count; ++j)
+      compute.kernels->axpy(scores[j], state + j * width, mix, a.kv_lora_rank);
   });
   compute.pool->ParallelFor(heads, 1, [&](int64_t h, int64_t, int thread) {
-    const Matrix value_up = w.v_b ? RowsOf(w.v_b, h * a.v_head_dim, a.v_head_dim)
-                                  : RowsOf(w.kv_b, h * (a.nope_dim + a.v_head_dim) + a.nope_dim, a.v_head_dim);
+    const Matrix value_up = w.v_b
+                                ? RowsOf(w.v_b, h * a.v_head_dim, a.v_head_dim)
+                                : RowsOf(w.kv_b, h * (a.nope_dim + a.v_head_dim) + a.nope_dim, a.v_head_dim);
     compute.kernels->matmul_rows(value_up, 0, value_up.rows, mixed.data() + h * num_tokens * a.kv_lora_rank,
                                  a.kv_lora_rank, num_tokens, values.data() + h * a.v_head_dim,
                                  heads * a.v_head_dim, compute.Scratch(thread, MatMulScratch(value_up)));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Feed-forward blocks: route, group tokens by expert, let the executor compute, combine. A dense MLP is one expert
-// with every token in its group.
+// Feed-forward blocks: route, group tokens by expert, let the executor compute, combine. A dense MLP is one
+// expert with every token in its group.
 #include <cmath>
 #include <numeric>
 
@@ -19,8 +19,8 @@ ExpertActivation ActivationOf(const ExpertSpec& spec) {
 }
 
 // One MLP over all tokens.
-void RunMlp(ForwardContext& context, const ExpertActivation& activation, const ExpertWeights& w, int64_t num_tokens,
-            const float* x, float* out) {
+void RunMlp(ForwardContext& context, const ExpertActivation& activation, const ExpertWeights& w,
+            int64_t num_tokens, const float* x, float* out) {
   ExpertGroup all;
   all.weights = &w;
   all.rows.resize(static_cast<size_t>(num_tokens));
@@ -80,19 +80,20 @@ void AddSharedExpert(ForwardContext& context, const LayerWeights& w, const Exper
     for (float& g : gates) g = 1.0f / (1.0f + std::exp(-g));
   }
   for (int64_t t = 0; t < num_tokens; ++t) {
-    context.compute.kernels->axpy(gates[static_cast<size_t>(t)], shared.data() + t * hidden, out + t * hidden, hidden);
+    context.compute.kernels->axpy(gates[static_cast<size_t>(t)], shared.data() + t * hidden, out + t * hidden,
+                                  hidden);
   }
 }
 
-void Mixture(ForwardContext& context, const LayerWeights& w, int layer_index, int64_t num_tokens, const float* x,
-             float* out) {
+void Mixture(ForwardContext& context, const LayerWeights& w, int layer_index, int64_t num_tokens,
+             const float* x, float* out) {
   const ExpertActivation activation = ActivationOf(context.spec.expert);
   const auto k = static_cast<size_t>(context.spec.router.top_k);
   const int64_t hidden = context.spec.hidden;
   const Routing routing = Route(context, w, num_tokens, x);
   if (context.observer != nullptr) {
-    context.observer->OnRouting({layer_index, num_tokens, context.spec.router.top_k, routing.logits, routing.experts,
-                                 routing.weights});
+    context.observer->OnRouting({layer_index, num_tokens, context.spec.router.top_k, routing.logits,
+                                 routing.experts, routing.weights});
   }
   std::vector<float> slots(routing.experts.size() * static_cast<size_t>(hidden));  // [T * K, H]
   context.executor.Run(context.compute, activation, GroupByExpert(w, routing, k), x, hidden, slots.data());
@@ -101,8 +102,8 @@ void Mixture(ForwardContext& context, const LayerWeights& w, int layer_index, in
     std::fill_n(sum, hidden, 0.0f);
     for (size_t i = 0; i < k; ++i) {
       const size_t slot = static_cast<size_t>(t) * k + i;
-      context.compute.kernels->axpy(routing.weights[slot], slots.data() + static_cast<int64_t>(slot) * hidden, sum,
-                                    hidden);
+      context.compute.kernels->axpy(routing.weights[slot], slots.data() + static_cast<int64_t>(slot) * hidden,
+                                    sum, hidden);
     }
   }
   if (w.shared.gate) AddSharedExpert(context, w, activation, num_tokens, x, out);

@@ -22,8 +22,8 @@ struct BatchRow {
 
 // The rows of all chunks, one after the other.
 struct Batch {
-  std::vector<BatchRow> rows;          // [T]
-  std::vector<Rope::Angles> angles;    // one for each distinct position
+  std::vector<BatchRow> rows;        // [T]
+  std::vector<Rope::Angles> angles;  // one for each distinct position
   int64_t size() const { return static_cast<int64_t>(rows.size()); }
 };
 

@@ -22,8 +22,9 @@ Status CheckLatent(const ModelSpec& spec, const LayerWeights& w, int layer) {
   if (spec.attention.kind != AttentionKind::kLatent) return {};
   const bool whole = static_cast<bool>(w.kv_b), halves = w.k_b && w.v_b;
   if (whole || halves) return {};
-  return Fail("tensor blk.{}.attn_kv_b.weight: expected it, or attn_k_b.weight and attn_v_b.weight, not in the file",
-              layer);
+  return Fail(
+      "tensor blk.{}.attn_kv_b.weight: expected it, or attn_k_b.weight and attn_v_b.weight, not in the file",
+      layer);
 }
 
 Result<ModelWeights> LoadWeights(const ModelSpec& spec, WeightSource& source) {
@@ -44,8 +45,8 @@ Result<ModelWeights> LoadWeights(const ModelSpec& spec, WeightSource& source) {
   }
   const std::vector<std::string> unused = source.Unused();
   if (!unused.empty()) {
-    return Fail("tensor {}: expected only tensors of {}, found this and {} more that it does not have", unused[0],
-                spec.architecture, unused.size() - 1);
+    return Fail("tensor {}: expected only tensors of {}, found this and {} more that it does not have",
+                unused[0], spec.architecture, unused.size() - 1);
   }
   weights.storage = source.Storage();
   return weights;
@@ -61,7 +62,8 @@ Result<std::unique_ptr<Model>> Model::Load(const std::string& path) {
     DS_ASSIGN(const std::string text, ReadFile(config, kMaxConfigBytes));
     DS_ASSIGN(model->spec_, SpecFromConfig(text, config));
     DS_ASSIGN(std::shared_ptr<const SafetensorsFile> files, SafetensorsFile::OpenFolder(path));
-    source = MakeSafetensorsSource(std::move(files), *FindArchitecture(model->spec_.architecture), model->spec_);
+    source =
+        MakeSafetensorsSource(std::move(files), *FindArchitecture(model->spec_.architecture), model->spec_);
   } else {
     DS_ASSIGN(std::shared_ptr<const GgufFile> file, GgufFile::Open(path));
     DS_ASSIGN(model->spec_, SpecFromGguf(*file));

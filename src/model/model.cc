@@ -95,10 +95,11 @@ Status Model::Forward(Compute& compute, std::span<const SequenceChunk> chunks, F
   std::vector<float> x = Embed(compute, weights_.embedding, tokens);
   for (int l = 0; l < spec_.num_layers(); ++l) {
     if (observer != nullptr) observer->OnHiddenState(l, x);
-    DecoderLayer(context, weights_.layers[static_cast<size_t>(l)], spec_.layers[static_cast<size_t>(l)], l, batch,
-                 x.data());
+    DecoderLayer(context, weights_.layers[static_cast<size_t>(l)], spec_.layers[static_cast<size_t>(l)], l,
+                 batch, x.data());
   }
-  RmsNorm(compute, weights_.output_norm, static_cast<float>(spec_.norm_eps), x.data(), batch.size(), x.data());
+  RmsNorm(compute, weights_.output_norm, static_cast<float>(spec_.norm_eps), x.data(), batch.size(),
+          x.data());
   if (observer != nullptr) observer->OnHiddenState(spec_.num_layers(), x);
 
   std::vector<float> wanted;  // [R, H]
@@ -129,7 +130,8 @@ Status Model::ForwardMtp(Compute& compute, KvView* kv, int64_t first_position, s
   const auto eps = static_cast<float>(spec_.norm_eps);
 
   // eh_proj reads [normed embedding | normed hidden] (DeepSeek-V3, arXiv 2412.19437, equation 21).
-  std::vector<float> embedded = Embed(compute, mtp.embedding ? mtp.embedding : weights_.embedding, next_tokens);
+  std::vector<float> embedded =
+      Embed(compute, mtp.embedding ? mtp.embedding : weights_.embedding, next_tokens);
   std::vector<float> normed(hidden.size());
   RmsNorm(compute, mtp.embedding_norm, eps, embedded.data(), num_tokens, embedded.data());
   RmsNorm(compute, mtp.hidden_norm, eps, hidden.data(), num_tokens, normed.data());

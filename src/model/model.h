@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A loaded model: its spec, its weights (views into mapped files) and the forward pass.
-// Loading checks every tensor's presence, shape and type before anything is computed. A Model is immutable once
-// loaded; Forward may be called from one thread at a time with one Compute.
+// Loading checks every tensor's presence, shape and type before anything is computed. A Model is immutable
+// once loaded; Forward may be called from one thread at a time with one Compute.
 #pragma once
 
 #include <cstdint>
@@ -64,8 +64,8 @@ class Model {
                  ForwardOutput* output) const;
 
   // Runs MTP layer 0 over positions of one sequence: hidden [T, H] are the main model's final-norm outputs at
-  // positions p .. p+T-1, next_tokens [T] the tokens at p+1 .. p+T. logits [T, V] predict positions p+2 .. p+T+1.
-  // Uses the state's MTP rows at p .. p+T-1, where p = first_position.
+  // positions p .. p+T-1, next_tokens [T] the tokens at p+1 .. p+T. logits [T, V] predict positions p+2 ..
+  // p+T+1. Uses the state's MTP rows at p .. p+T-1, where p = first_position.
   Status ForwardMtp(Compute& compute, KvView* kv, int64_t first_position, std::span<const float> hidden,
                     std::span<const int32_t> next_tokens, std::vector<float>* logits) const;
 

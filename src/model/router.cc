@@ -46,7 +46,8 @@ float ScoreGroup(GroupScore rule, std::span<const float> members) {
   return rule == GroupScore::kMax || members.size() < 2 ? first : first + second;
 }
 
-// Sets the experts of all but the best groups to -inf. Not to 0: with a selection bias scores may be negative.
+// Sets the experts of all but the best groups to -inf. Not to 0: with a selection bias scores may be
+// negative.
 void MaskGroups(const RouterSpec& spec, std::span<float> selection) {
   if (spec.num_groups <= 1) return;
   const size_t size = selection.size() / static_cast<size_t>(spec.num_groups);
@@ -85,9 +86,11 @@ void RouteToken(const RouterSpec& spec, std::span<const float> logits, std::span
   MaskGroups(spec, selection);
   TopK(selection, experts);
   for (size_t i = 0; i < experts.size(); ++i) weights[i] = scores[static_cast<size_t>(experts[i])];
-  if (spec.score == RouterScore::kSoftmaxOfChosen) Softmax(std::vector<float>(weights.begin(), weights.end()), weights);
+  if (spec.score == RouterScore::kSoftmaxOfChosen)
+    Softmax(std::vector<float>(weights.begin(), weights.end()), weights);
   if (spec.normalise) {
-    const float sum = std::accumulate(weights.begin(), weights.end(), 0.0f) + static_cast<float>(spec.normalise_eps);
+    const float sum =
+        std::accumulate(weights.begin(), weights.end(), 0.0f) + static_cast<float>(spec.normalise_eps);
     for (float& w : weights) w /= sum;
   }
   for (float& w : weights) w *= static_cast<float>(spec.scale);

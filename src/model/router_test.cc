@@ -27,8 +27,8 @@ Choice Route(const RouterSpec& spec, const std::vector<float>& logits, const std
 float Logit(float p) { return std::log(p / (1 - p)); }
 
 TEST(Router, SigmoidMasksLosingGroupsBelowNegativeScores) {
-  // Group 0 wins by its first expert, and its second has a negative c. Masking group 1 with 0 instead of -inf would
-  // choose from group 1.
+  // Group 0 wins by its first expert, and its second has a negative c. Masking group 1 with 0 instead of -inf
+  // would choose from group 1.
   RouterSpec spec;
   spec.num_experts = 4;
   spec.top_k = 2;

@@ -5,7 +5,9 @@
 
 namespace deepshock {
 
-std::string FormatDims(const std::vector<int64_t>& dims) { return fmt::format("[{}]", fmt::join(dims, ", ")); }
+std::string FormatDims(const std::vector<int64_t>& dims) {
+  return fmt::format("[{}]", fmt::join(dims, ", "));
+}
 
 Result<Matrix> ViewTensor(const StoredTensor& tensor, const WeightDecl& decl) {
   if (!Info(tensor.dtype).is_weight) {
@@ -17,7 +19,8 @@ Result<Matrix> ViewTensor(const StoredTensor& tensor, const WeightDecl& decl) {
   if (rows != decl.rows || cols != decl.cols) {
     const std::vector<int64_t> expected =
         decl.is_vector ? std::vector<int64_t>{decl.cols} : std::vector<int64_t>{decl.rows, decl.cols};
-    return Fail("tensor {}: expected shape {}, found {}", tensor.name, FormatDims(expected), FormatDims(tensor.dims));
+    return Fail("tensor {}: expected shape {}, found {}", tensor.name, FormatDims(expected),
+                FormatDims(tensor.dims));
   }
   Matrix m;
   m.dtype = tensor.dtype;

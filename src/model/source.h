@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// WeightSource: where a model's weights are found when it is loaded. One for each kind of checkpoint; each knows
-// the names and the layouts that kind uses and returns views in the layout that model/weights.h declares.
-// Used by Model::Load only.
+// WeightSource: where a model's weights are found when it is loaded. One for each kind of checkpoint; each
+// knows the names and the layouts that kind uses and returns views in the layout that model/weights.h
+// declares. Used by Model::Load only.
 #pragma once
 
 #include <memory>
@@ -20,8 +20,8 @@ class WeightSource {
   virtual ~WeightSource() = default;
   // Whether the weights of MTP layer `layer` (counted from L) are stored.
   virtual bool HasMtpLayer(int layer) const = 0;
-  // A view of the declared weight, or an absent matrix when nothing is stored under any of its names. Fails when
-  // what is stored has another shape or a type that is no weight.
+  // A view of the declared weight, or an absent matrix when nothing is stored under any of its names. Fails
+  // when what is stored has another shape or a type that is no weight.
   virtual Result<Matrix> Find(const WeightDecl& decl) = 0;
   // Stored tensors that no Find asked for and that the family does not let pass.
   virtual std::vector<std::string> Unused() const = 0;
@@ -29,8 +29,8 @@ class WeightSource {
   virtual std::vector<std::shared_ptr<const void>> Storage() const = 0;
 };
 
-std::unique_ptr<WeightSource> MakeGgufSource(std::shared_ptr<const GgufFile> file, const Architecture& architecture,
-                                             const ModelSpec& spec);
+std::unique_ptr<WeightSource> MakeGgufSource(std::shared_ptr<const GgufFile> file,
+                                             const Architecture& architecture, const ModelSpec& spec);
 std::unique_ptr<WeightSource> MakeSafetensorsSource(std::shared_ptr<const SafetensorsFile> files,
                                                     const Architecture& architecture, const ModelSpec& spec);
 

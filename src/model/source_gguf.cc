@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Weights in GGUF files as llama.cpp's converter writes them. Routed experts are stacked [E, rows, cols]; newer
-// files may fuse gate with up and q with k and v, the oldest ones store each expert by itself.
+// Weights in GGUF files as llama.cpp's converter writes them. Routed experts are stacked [E, rows, cols];
+// newer files may fuse gate with up and q with k and v, the oldest ones store each expert by itself.
 #include <set>
 
 #include "model/source.h"
@@ -20,10 +20,12 @@ class GgufSource final : public WeightSource {
   Result<Matrix> Find(const WeightDecl& decl) override {
     const std::string name = architecture_.GgufName(decl.name, decl.layer);
     if (const StoredTensor* tensor = Use(name)) {
-      return decl.expert < 0 ? ViewTensor(*tensor, decl) : ExpertOf(*tensor, decl, spec_.router.num_experts, 0);
+      return decl.expert < 0 ? ViewTensor(*tensor, decl)
+                             : ExpertOf(*tensor, decl, spec_.router.num_experts, 0);
     }
     if (decl.expert >= 0) return FindOddExpert(decl);
-    if (decl.name.starts_with("attn_q.") || decl.name.starts_with("attn_k.") || decl.name.starts_with("attn_v.")) {
+    if (decl.name.starts_with("attn_q.") || decl.name.starts_with("attn_k.") ||
+        decl.name.starts_with("attn_v.")) {
       return FindInFusedQkv(decl);
     }
     return Matrix();
@@ -32,7 +34,8 @@ class GgufSource final : public WeightSource {
   std::vector<std::string> Unused() const override {
     std::vector<std::string> unused;
     for (const StoredTensor& tensor : file_->tensors()) {
-      if (!used_.contains(tensor.name) && !MayIgnoreGgufTensor(spec_, tensor.name)) unused.push_back(tensor.name);
+      if (!used_.contains(tensor.name) && !MayIgnoreGgufTensor(spec_, tensor.name))
+        unused.push_back(tensor.name);
     }
     return unused;
   }
@@ -40,7 +43,9 @@ class GgufSource final : public WeightSource {
   std::vector<std::shared_ptr<const void>> Storage() const override { return {file_}; }
 
  private:
-  static std::string InLayer(int layer, std::string_view name) { return fmt::format("blk.{}.{}", layer, name); }
+  static std::string InLayer(int layer, std::string_view name) {
+    return fmt::format("blk.{}.{}", layer, name);
+  }
 
   const StoredTensor* Use(const std::string& name) {
     const StoredTensor* tensor = file_->FindTensor(name);
@@ -49,8 +54,8 @@ class GgufSource final : public WeightSource {
   }
 
   // Expert decl.expert of a stack of `stack_rows / decl.rows` slices each; its rows start at `first_row`.
-  Result<Matrix> ExpertOf(const StoredTensor& tensor, const WeightDecl& decl, int64_t num_experts, int64_t first_row,
-                          int64_t rows_per_expert = 0) {
+  Result<Matrix> ExpertOf(const StoredTensor& tensor, const WeightDecl& decl, int64_t num_experts,
+                          int64_t first_row, int64_t rows_per_expert = 0) {
     if (rows_per_expert == 0) rows_per_expert = decl.rows;
     WeightDecl stack = decl;
     stack.rows = num_experts * rows_per_expert;
@@ -61,7 +66,8 @@ class GgufSource final : public WeightSource {
 
   // "ffn_gate_up_exps" holds gate's rows, then up's; "ffn_gate.7.weight" is one expert by itself.
   Result<Matrix> FindOddExpert(const WeightDecl& decl) {
-    const bool is_gate = decl.name.starts_with("ffn_gate_exps."), is_up = decl.name.starts_with("ffn_up_exps.");
+    const bool is_gate = decl.name.starts_with("ffn_gate_exps."),
+               is_up = decl.name.starts_with("ffn_up_exps.");
     const std::string kind = decl.name.substr(decl.name.rfind('.') + 1);
     if (is_gate || is_up) {
       if (const StoredTensor* fused = Use(InLayer(decl.layer, "ffn_gate_up_exps." + kind))) {
@@ -117,8 +123,8 @@ class GgufSource final : public WeightSource {
 
 }  // namespace
 
-std::unique_ptr<WeightSource> MakeGgufSource(std::shared_ptr<const GgufFile> file, const Architecture& architecture,
-                                             const ModelSpec& spec) {
+std::unique_ptr<WeightSource> MakeGgufSource(std::shared_ptr<const GgufFile> file,
+                                             const Architecture& architecture, const ModelSpec& spec) {
   return std::make_unique<GgufSource>(std::move(file), architecture, spec);
 }
 

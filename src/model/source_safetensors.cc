@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Weights in Hugging Face folders, under the names the checkpoints were published with.
 // FP8 (DeepSeek-V3): "X.weight" and float32 block scales "X.weight_scale_inv".
-// gpt-oss stacks its experts with gate and up interleaved: MXFP4 as "gate_up_proj_blocks" [E, 2I, H/32, 16] and
-// "gate_up_proj_scales" [E, 2I, H/32]; unquantised as "gate_up_proj" [E, H, 2I], inputs first, which is the one
-// layout that has to be rearranged in memory.
+// gpt-oss stacks its experts with gate and up interleaved: MXFP4 as "gate_up_proj_blocks" [E, 2I, H/32, 16]
+// and "gate_up_proj_scales" [E, 2I, H/32]; unquantised as "gate_up_proj" [E, H, 2I], inputs first, which is
+// the one layout that has to be rearranged in memory.
 #include <cstring>
 #include <map>
 #include <set>
@@ -35,7 +35,8 @@ class SafetensorsSource final : public WeightSource {
   std::vector<std::string> Unused() const override {
     std::vector<std::string> unused;
     for (const StoredTensor& tensor : files_->tensors()) {
-      if (!used_.contains(tensor.name) && !MayIgnoreHfTensor(spec_, tensor.name)) unused.push_back(tensor.name);
+      if (!used_.contains(tensor.name) && !MayIgnoreHfTensor(spec_, tensor.name))
+        unused.push_back(tensor.name);
     }
     return unused;
   }
@@ -57,11 +58,12 @@ class SafetensorsSource final : public WeightSource {
 
   Status AttachBlockScales(const StoredTensor& tensor, Matrix& m) {
     const StoredTensor* scales = Use(tensor.name + "_scale_inv");
-    if (scales == nullptr) return Fail("tensor {}_scale_inv: expected the scales of an fp8 tensor, not in the file", tensor.name);
+    if (scales == nullptr)
+      return Fail("tensor {}_scale_inv: expected the scales of an fp8 tensor, not in the file", tensor.name);
     const std::vector<int64_t> expected = {(m.rows + 127) / 128, (m.cols + 127) / 128};
     if (scales->dims != expected || scales->dtype != DType::kF32) {
-      return Fail("tensor {}: expected f32 {}, found {} {}", scales->name, FormatDims(expected), Name(scales->dtype),
-                  FormatDims(scales->dims));
+      return Fail("tensor {}: expected f32 {}, found {} {}", scales->name, FormatDims(expected),
+                  Name(scales->dtype), FormatDims(scales->dims));
     }
     m.scales = scales->data;
     m.scale_row_stride = expected[1] * static_cast<int64_t>(sizeof(float));
@@ -116,12 +118,15 @@ class SafetensorsSource final : public WeightSource {
 
   Result<Matrix> StackedMxfp4(const std::string& base, const WeightDecl& decl, int64_t outputs) {
     const int64_t num_experts = spec_.router.num_experts, groups = decl.cols / 32;
-    if (decl.cols % 32 != 0) return Fail("tensor {}_blocks: expected inputs in groups of 32, found {}", base, decl.cols);
+    if (decl.cols % 32 != 0)
+      return Fail("tensor {}_blocks: expected inputs in groups of 32, found {}", base, decl.cols);
     DS_ASSIGN(const StoredTensor* blocks, UseShaped(base + "_blocks", {num_experts, outputs, groups, 16}));
     DS_ASSIGN(const StoredTensor* scales, UseShaped(base + "_scales", {num_experts, outputs, groups}));
-    if (scales == nullptr) return Fail("tensor {}_scales: expected the scales of an MXFP4 tensor, not in the file", base);
+    if (scales == nullptr)
+      return Fail("tensor {}_scales: expected the scales of an MXFP4 tensor, not in the file", base);
     if (blocks->dtype != DType::kU8 || scales->dtype != DType::kU8) {
-      return Fail("tensor {}: expected u8 blocks and scales, found {} and {}", base, Name(blocks->dtype), Name(scales->dtype));
+      return Fail("tensor {}: expected u8 blocks and scales, found {} and {}", base, Name(blocks->dtype),
+                  Name(scales->dtype));
     }
     Matrix m{DType::kMxfp4Split, outputs, decl.cols, blocks->data, groups * 16};
     m.scales = scales->data;
@@ -145,7 +150,8 @@ class SafetensorsSource final : public WeightSource {
         for (int64_t i = 0; i < inputs; ++i) {
           for (int64_t o = 0; o < outputs; ++o) {
             std::memcpy(turned->data() + e * expert_bytes + (o * inputs + i) * size,
-                        tensor->data + e * expert_bytes + (i * outputs + o) * size, static_cast<size_t>(size));
+                        tensor->data + e * expert_bytes + (i * outputs + o) * size,
+                        static_cast<size_t>(size));
           }
         }
       }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// What layers keep between tokens. The model declares it (StateSpec), the runtime allocates, truncates and frees
-// it, and the model reads and appends through KvView. One sequence each; float32.
-// MLA keeps [kv_rank normed latent | rope_dim roped key] a token and layer; grouped-query keeps
-// [kv_heads * head_dim keys | kv_heads * v_head_dim values].
+// What layers keep between tokens. The model declares it (StateSpec), the runtime allocates, truncates and
+// frees it, and the model reads and appends through KvView. One sequence each; float32. MLA keeps [kv_rank
+// normed latent | rope_dim roped key] a token and layer; grouped-query keeps [kv_heads * head_dim keys |
+// kv_heads * v_head_dim values].
 #pragma once
 
 #include <cstdint>

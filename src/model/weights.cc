@@ -17,9 +17,10 @@ class LayerVisitor {
     } else {
       DS_RETURN_IF_ERROR(GroupedWeights(w));
     }
-    DS_RETURN_IF_ERROR(
-        Whole("attn_output.weight", spec_.hidden, int64_t{spec_.attention.num_heads} * spec_.attention.v_head_dim, w.output));
-    if (spec_.attention.output_bias) DS_RETURN_IF_ERROR(Vector("attn_output.bias", spec_.hidden, w.output_bias));
+    DS_RETURN_IF_ERROR(Whole("attn_output.weight", spec_.hidden,
+                             int64_t{spec_.attention.num_heads} * spec_.attention.v_head_dim, w.output));
+    if (spec_.attention.output_bias)
+      DS_RETURN_IF_ERROR(Vector("attn_output.bias", spec_.hidden, w.output_bias));
     DS_RETURN_IF_ERROR(Vector("ffn_norm.weight", spec_.hidden, w.ffn_norm));
     if (!layer.is_moe) return Mlp("", -1, spec_.dense_width, false, w.dense);
     return MixtureWeights(w);
@@ -48,7 +49,8 @@ class LayerVisitor {
   Status GroupedWeights(LayerWeights& w) {
     const AttentionSpec& a = spec_.attention;
     const int64_t hidden = spec_.hidden, q_rows = int64_t{a.num_heads} * a.head_dim,
-                  k_rows = int64_t{a.num_kv_heads} * a.head_dim, v_rows = int64_t{a.num_kv_heads} * a.v_head_dim;
+                  k_rows = int64_t{a.num_kv_heads} * a.head_dim,
+                  v_rows = int64_t{a.num_kv_heads} * a.v_head_dim;
     DS_RETURN_IF_ERROR(Whole("attn_q.weight", q_rows, hidden, w.q));
     DS_RETURN_IF_ERROR(Whole("attn_k.weight", k_rows, hidden, w.k));
     DS_RETURN_IF_ERROR(Whole("attn_v.weight", v_rows, hidden, w.v));
@@ -87,15 +89,19 @@ class LayerVisitor {
   Status MixtureWeights(LayerWeights& w) {
     const int64_t num_experts = spec_.router.num_experts;
     DS_RETURN_IF_ERROR(Whole("ffn_gate_inp.weight", num_experts, spec_.hidden, w.router));
-    if (spec_.router.has_logit_bias) DS_RETURN_IF_ERROR(Vector("ffn_gate_inp.bias", num_experts, w.router_bias));
+    if (spec_.router.has_logit_bias)
+      DS_RETURN_IF_ERROR(Vector("ffn_gate_inp.bias", num_experts, w.router_bias));
     if (spec_.router.has_selection_bias) {
       DS_RETURN_IF_ERROR(Vector("exp_probs_b.bias", num_experts, w.selection_bias));
     }
     for (int e = 0; e < spec_.router.num_experts; ++e) {
-      DS_RETURN_IF_ERROR(Mlp("_exps", e, spec_.expert.width, spec_.expert.bias, w.experts[static_cast<size_t>(e)]));
+      DS_RETURN_IF_ERROR(
+          Mlp("_exps", e, spec_.expert.width, spec_.expert.bias, w.experts[static_cast<size_t>(e)]));
     }
-    if (spec_.expert.shared_width > 0) DS_RETURN_IF_ERROR(Mlp("_shexp", -1, spec_.expert.shared_width, false, w.shared));
-    if (spec_.expert.shared_gate) DS_RETURN_IF_ERROR(Vector("ffn_gate_inp_shexp.weight", spec_.hidden, w.shared_gate));
+    if (spec_.expert.shared_width > 0)
+      DS_RETURN_IF_ERROR(Mlp("_shexp", -1, spec_.expert.shared_width, false, w.shared));
+    if (spec_.expert.shared_gate)
+      DS_RETURN_IF_ERROR(Vector("ffn_gate_inp_shexp.weight", spec_.hidden, w.shared_gate));
     return {};
   }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The model's weights as views, and the one visitor that lists each of them once: loading, conversion, inspection
-// and (later) training all go through VisitWeights. A weight's canonical name is its GGUF tensor name, as
-// llama.cpp defines it; architecture files map it to the Hugging Face name.
+// The model's weights as views, and the one visitor that lists each of them once: loading, conversion,
+// inspection and (later) training all go through VisitWeights. A weight's canonical name is its GGUF tensor
+// name, as llama.cpp defines it; architecture files map it to the Hugging Face name.
 #pragma once
 
 #include <functional>
@@ -32,11 +32,11 @@ struct LayerWeights {
   Matrix output;              // [H, heads * v_head_dim]
   Matrix output_bias;         // [1, H]
 
-  Matrix ffn_norm;  // [1, H]
-  ExpertWeights dense;  // a dense layer's MLP
-  Matrix router;            // [E, H]
-  Matrix router_bias;       // [1, E] added to the logits
-  Matrix selection_bias;    // [1, E] e_score_correction_bias
+  Matrix ffn_norm;                     // [1, H]
+  ExpertWeights dense;                 // a dense layer's MLP
+  Matrix router;                       // [E, H]
+  Matrix router_bias;                  // [1, E] added to the logits
+  Matrix selection_bias;               // [1, E] e_score_correction_bias
   std::vector<ExpertWeights> experts;  // [E]
   ExpertWeights shared;
   Matrix shared_gate;  // [1, H]
@@ -52,9 +52,9 @@ struct MtpWeights {
 };
 
 struct ModelWeights {
-  Matrix embedding;    // [V, H]
-  Matrix output_norm;  // [1, H]
-  Matrix head;         // [V, H]; with a tied head it is the embedding
+  Matrix embedding;                  // [V, H]
+  Matrix output_norm;                // [1, H]
+  Matrix head;                       // [V, H]; with a tied head it is the embedding
   std::vector<LayerWeights> layers;  // [L]
   std::vector<MtpWeights> mtp;       // empty when the checkpoint has none
   // What the views point into: mapped files, and the few tensors that had to be rearranged.
@@ -78,8 +78,8 @@ std::string Describe(const WeightDecl& decl);
 // Containers of the right sizes, every matrix absent. num_mtp_layers <= spec.num_mtp_layers are to be loaded.
 ModelWeights EmptyWeights(const ModelSpec& spec, int num_mtp_layers);
 
-// Calls visit for each weight that the spec declares, in file order: global, then layer by layer, experts inside.
-// Stops at the first error.
+// Calls visit for each weight that the spec declares, in file order: global, then layer by layer, experts
+// inside. Stops at the first error.
 using WeightVisitor = std::function<Status(const WeightDecl&, Matrix&)>;
 using ConstWeightVisitor = std::function<Status(const WeightDecl&, const Matrix&)>;
 Status VisitWeights(const ModelSpec& spec, ModelWeights& weights, const WeightVisitor& visit);
@@ -87,12 +87,13 @@ Status VisitWeights(const ModelSpec& spec, const ModelWeights& weights, const Co
 
 // What a loaded model is made of.
 struct WeightTotals {
-  int64_t parameters = 0;         // all, MTP layers included
-  int64_t mtp_parameters = 0;     // of them in MTP layers
-  int64_t active_parameters = 0;  // multiplied for one token: chosen experts, the head, one embedding row left out
-  int64_t bytes = 0;              // stored, scales included
-  int64_t expert_bytes = 0;       // of them routed experts
-  int64_t active_bytes = 0;       // read for one token
+  int64_t parameters = 0;      // all, MTP layers included
+  int64_t mtp_parameters = 0;  // of them in MTP layers
+  int64_t active_parameters =
+      0;                     // multiplied for one token: chosen experts, the head, one embedding row left out
+  int64_t bytes = 0;         // stored, scales included
+  int64_t expert_bytes = 0;  // of them routed experts
+  int64_t active_bytes = 0;  // read for one token
 };
 WeightTotals CountWeights(const ModelSpec& spec, const ModelWeights& weights);
 

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/convert.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <atomic>
 #include <cstring>
 #include <mutex>
-
-#include <fmt/ranges.h>
 
 #include "model/registry.h"
 #include "tensor/codec.h"
@@ -14,7 +14,7 @@
 namespace deepshock {
 namespace {
 
-constexpr std::string_view kClassNames[kNumTensorClasses] = {"embedding", "output", "attention", "dense",
+constexpr std::string_view kClassNames[kNumTensorClasses] = {"embedding", "output",  "attention", "dense",
                                                              "shared",    "experts", "mtp"};
 constexpr int64_t kBatchBytes = 8 << 20;  // encoded at once
 
@@ -22,9 +22,9 @@ constexpr int64_t kBatchBytes = 8 << 20;  // encoded at once
 struct Planned {
   std::string name;
   DType dtype = DType::kF32;
-  std::vector<int64_t> dims;   // outermost first
-  std::vector<Matrix> parts;   // stacked along the rows
-  int64_t rotate_heads = 0;    // > 0: rows go from halves to interleaved pairs within each of so many heads
+  std::vector<int64_t> dims;     // outermost first
+  std::vector<Matrix> parts;     // stacked along the rows
+  int64_t rotate_heads = 0;      // > 0: rows go from halves to interleaved pairs within each of so many heads
   const Matrix* turn = nullptr;  // kv_b, whose key half is turned into k_b
 };
 
@@ -34,7 +34,8 @@ bool IsFloat32(const WeightDecl& decl) {
 
 TensorClass ClassOf(const WeightDecl& decl, const ModelSpec& spec) {
   if (decl.layer >= spec.num_layers()) return decl.expert >= 0 ? TensorClass::kExperts : TensorClass::kMtp;
-  if (decl.name == "token_embd.weight") return spec.tied_head ? TensorClass::kOutput : TensorClass::kEmbedding;
+  if (decl.name == "token_embd.weight")
+    return spec.tied_head ? TensorClass::kOutput : TensorClass::kEmbedding;
   if (decl.name == "output.weight") return TensorClass::kOutput;
   if (decl.name.starts_with("attn_")) return TensorClass::kAttention;
   if (decl.expert >= 0) return TensorClass::kExperts;
@@ -53,11 +54,11 @@ class Planner {
       : model_(model), architecture_(architecture), types_(types), report_(report) {}
 
   Result<std::vector<Planned>> Run() {
-    DS_RETURN_IF_ERROR(VisitWeights(model_.spec(), model_.weights(), [&](const WeightDecl& decl, const Matrix& m) {
-      return Add(decl, m);
-    }));
+    DS_RETURN_IF_ERROR(VisitWeights(model_.spec(), model_.weights(),
+                                    [&](const WeightDecl& decl, const Matrix& m) { return Add(decl, m); }));
     const ModelSpec& spec = model_.spec();
-    if (spec.tied_head && architecture_.gguf.needs_output) {  // llama.cpp does not look for the embedding there
+    if (spec.tied_head &&
+        architecture_.gguf.needs_output) {  // llama.cpp does not look for the embedding there
       const WeightDecl head{"output.weight", -1, -1, spec.vocab_size, spec.hidden, false, false};
       DS_RETURN_IF_ERROR(Add(head, model_.weights().embedding));
     }
@@ -121,8 +122,8 @@ class Planner {
       return Fail("tensor {}: stored as {}, which can be kept but not written anew", p.name, Name(p.dtype));
     }
     if (p.dtype != wanted) {
-      report_->fallbacks.push_back(fmt::format("{}: {} inputs do not divide into blocks of {}, written as {}", p.name,
-                                               cols, Name(wanted), Name(p.dtype)));
+      report_->fallbacks.push_back(fmt::format("{}: {} inputs do not divide into blocks of {}, written as {}",
+                                               p.name, cols, Name(wanted), Name(p.dtype)));
     }
     index_[p.name] = planned_.size();
     planned_.push_back(std::move(p));
@@ -166,7 +167,8 @@ int64_t SourceRow(int64_t r, int64_t head_dim) {
 
 class TensorWriter {
  public:
-  TensorWriter(const ModelSpec& spec, ThreadPool& pool, GgufWriter& writer, const ConvertOptions& options, int64_t total)
+  TensorWriter(const ModelSpec& spec, ThreadPool& pool, GgufWriter& writer, const ConvertOptions& options,
+               int64_t total)
       : spec_(spec), pool_(pool), writer_(writer), options_(options), total_(total) {}
 
   Status Write(const Planned& p) {
@@ -174,11 +176,13 @@ class TensorWriter {
     Planned source = p;
     if (p.turn != nullptr) {
       owned = TurnKeys(spec_.attention, *p.turn);
-      source.parts = {Matrix{DType::kF32, NumRows(p), p.dims.back(), reinterpret_cast<const std::byte*>(owned.data()),
+      source.parts = {Matrix{DType::kF32, NumRows(p), p.dims.back(),
+                             reinterpret_cast<const std::byte*>(owned.data()),
                              p.dims.back() * static_cast<int64_t>(sizeof(float))}};
     } else if (p.rotate_heads > 0 && p.dims.size() == 1) {
       owned = RotateBias(p);
-      source.parts = {Matrix{DType::kF32, 1, p.dims.back(), reinterpret_cast<const std::byte*>(owned.data()), 0}};
+      source.parts = {
+          Matrix{DType::kF32, 1, p.dims.back(), reinterpret_cast<const std::byte*>(owned.data()), 0}};
       source.rotate_heads = 0;
     }
     const int64_t row_bytes = RowBytes(p.dtype, p.dims.back()), rows = NumRows(p);
@@ -186,10 +190,13 @@ class TensorWriter {
     std::vector<std::byte> encoded(static_cast<size_t>(std::min(batch, rows) * row_bytes));
     for (int64_t first = 0; first < rows; first += batch) {
       const int64_t count = std::min(batch, rows - first);
-      DS_RETURN_IF_ERROR(EncodeRows(source, first, count, row_bytes, encoded.data()).WithContext("tensor " + p.name));
-      DS_RETURN_IF_ERROR(writer_.WriteTensorData(std::span(encoded).first(static_cast<size_t>(count * row_bytes))));
+      DS_RETURN_IF_ERROR(
+          EncodeRows(source, first, count, row_bytes, encoded.data()).WithContext("tensor " + p.name));
+      DS_RETURN_IF_ERROR(
+          writer_.WriteTensorData(std::span(encoded).first(static_cast<size_t>(count * row_bytes))));
       done_ += count * row_bytes;
-      if (options_.progress && !options_.progress(done_, total_)) return Fail("interrupted; nothing was written");
+      if (options_.progress && !options_.progress(done_, total_))
+        return Fail("interrupted; nothing was written");
     }
     return {};
   }
@@ -199,12 +206,14 @@ class TensorWriter {
     const int64_t n = p.dims.back();
     std::vector<float> all(static_cast<size_t>(n)), out(static_cast<size_t>(n));
     DecodeRow(p.parts[0], 0, all.data());
-    for (int64_t i = 0; i < n; ++i) out[static_cast<size_t>(i)] = all[static_cast<size_t>(SourceRow(i, n / p.rotate_heads))];
+    for (int64_t i = 0; i < n; ++i)
+      out[static_cast<size_t>(i)] = all[static_cast<size_t>(SourceRow(i, n / p.rotate_heads))];
     return out;
   }
 
   Status EncodeRows(const Planned& p, int64_t first, int64_t count, int64_t row_bytes, std::byte* out) {
-    const int64_t part_rows = p.parts[0].rows, cols = p.dims.back(), head_dim = p.rotate_heads > 0 ? NumRows(p) / p.rotate_heads : 0;
+    const int64_t part_rows = p.parts[0].rows, cols = p.dims.back(),
+                  head_dim = p.rotate_heads > 0 ? NumRows(p) / p.rotate_heads : 0;
     std::mutex mutex;
     Status failure;
     pool_.ParallelFor(count, 16, [&](int64_t begin, int64_t end, int) {
@@ -237,8 +246,9 @@ class TensorWriter {
 
 // general.file_type as llama.cpp numbers it, by the type that holds most bytes. For display only.
 uint32_t FileType(const std::map<std::string, int64_t>& bytes_by_type) {
-  const std::map<std::string_view, uint32_t> kNumbers = {{"f32", 0},  {"f16", 1},  {"q4_0", 2}, {"q8_0", 7},
-                                                         {"q4_k", 15}, {"q6_k", 18}, {"bf16", 32}, {"mxfp4", 38}};
+  const std::map<std::string_view, uint32_t> kNumbers = {{"f32", 0},   {"f16", 1},   {"q4_0", 2},
+                                                         {"q8_0", 7},  {"q4_k", 15}, {"q6_k", 18},
+                                                         {"bf16", 32}, {"mxfp4", 38}};
   const auto largest = std::max_element(bytes_by_type.begin(), bytes_by_type.end(),
                                         [](const auto& a, const auto& b) { return a.second < b.second; });
   const auto found = kNumbers.find(largest->first);
@@ -292,7 +302,8 @@ Result<ConvertReport> ConvertToGguf(const Model& model, ThreadPool& pool, const 
   const Architecture& architecture = *FindArchitecture(spec.architecture);
   ConvertReport report;
   DS_ASSIGN(std::vector<Planned> planned, Planner(model, architecture, options.types, &report).Run());
-  const std::vector<float> divisors = architecture.gguf.rope_freqs ? RopeDivisors(spec.rope) : std::vector<float>();
+  const std::vector<float> divisors =
+      architecture.gguf.rope_freqs ? RopeDivisors(spec.rope) : std::vector<float>();
   if (!divisors.empty()) {
     Planned p;
     p.name = "rope_freqs.weight";

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Writing a model as one GGUF file: weights re-encoded by class of tensor, metadata and tokenizer inside, in the form
-// that llama.cpp reads (MLA split into k_b and v_b, Llama's q and k rows interleaved, experts stacked).
+// Writing a model as one GGUF file: weights re-encoded by class of tensor, metadata and tokenizer inside, in
+// the form that llama.cpp reads (MLA split into k_b and v_b, Llama's q and k rows interleaved, experts
+// stacked).
 #pragma once
 
 #include <cstdint>
@@ -17,12 +18,14 @@
 
 namespace deepshock {
 
-// Classes of weight matrices that can have a type of their own. Norms, biases, sinks and routers stay float32.
+// Classes of weight matrices that can have a type of their own. Norms, biases, sinks and routers stay
+// float32.
 enum class TensorClass { kEmbedding, kOutput, kAttention, kDense, kShared, kExperts, kMtp };
 inline constexpr int kNumTensorClasses = 7;
 std::string_view Name(TensorClass c);  // "embedding", "output", ...
 
-// The type of each class: kKeep writes what is stored (FP8 and split MXFP4 become what GGUF has for them: BF16, MXFP4).
+// The type of each class: kKeep writes what is stored (FP8 and split MXFP4 become what GGUF has for them:
+// BF16, MXFP4).
 struct TypePlan {
   static constexpr DType kKeep = DType::kBool;  // never a weight type
   DType types[kNumTensorClasses];
@@ -35,7 +38,8 @@ struct TypePlan {
 struct ConvertOptions {
   TypePlan types;
   std::string name;  // general.name, unless the checkpoint has one
-  std::function<bool(int64_t done_bytes, int64_t total_bytes)> progress;  // may be empty; false stops the work
+  std::function<bool(int64_t done_bytes, int64_t total_bytes)>
+      progress;  // may be empty; false stops the work
 };
 
 struct ConvertReport {

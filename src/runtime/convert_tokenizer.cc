@@ -17,18 +17,29 @@ namespace fs = std::filesystem;
 constexpr size_t kMaxTokenizerBytes = 256u << 20;
 
 // tokenizer.ggml.token_type
-enum GgufTokenType : int32_t { kNormal = 1, kUnknown = 2, kControl = 3, kUserDefined = 4, kUnused = 5, kByte = 6 };
+enum GgufTokenType : int32_t {
+  kNormal = 1,
+  kUnknown = 2,
+  kControl = 3,
+  kUserDefined = 4,
+  kUnused = 5,
+  kByte = 6
+};
 
-// Texts on which published pre-tokenisers differ: digit runs, contractions in both cases, case changes, marks, scripts
-// without spaces, punctuation before letters, runs of spaces and line ends.
+// Texts on which published pre-tokenisers differ: digit runs, contractions in both cases, case changes,
+// marks, scripts without spaces, punctuation before letters, runs of spaces and line ends.
 constexpr const char* kProbes[] = {
     "Hello world, it's 12345678 o'clock! They'LL say I'm 3.14159 and 2,000,000.",
-    "iPhone HTTPServer parseJSON fooBar_baz getURL2xml \xC3\x89t\xC3\xA9 na\xC3\xAFve stra\xC3\x9F" "e",
+    "iPhone HTTPServer parseJSON fooBar_baz getURL2xml \xC3\x89t\xC3\xA9 na\xC3\xAFve stra\xC3\x9F"
+    "e",
     "  leading  spaces\t\ttabs   \n\n\n  newlines \r\n and trailing   ",
-    "\xE4\xB8\xAD\xE6\x96\x87\xE5\x88\x86\xE8\xAF\x8D" "2024\xE5\xB9\xB4\xE3\x80\x82\xE3\x81\xB2\xE3\x82\x89\xE3\x81\x8C\xE3\x81\xAA"
-    "\xE3\x82\xAB\xE3\x82\xBF \xED\x95\x9C\xEA\xB5\xAD\xEC\x96\xB4 \xD0\xBF\xD1\x80\xD0\xB8\xD0\xB2\xD0\xB5\xD1\x82",
+    "\xE4\xB8\xAD\xE6\x96\x87\xE5\x88\x86\xE8\xAF\x8D"
+    "2024\xE5\xB9\xB4\xE3\x80\x82\xE3\x81\xB2\xE3\x82\x89\xE3\x81\x8C\xE3\x81\xAA"
+    "\xE3\x82\xAB\xE3\x82\xBF \xED\x95\x9C\xEA\xB5\xAD\xEC\x96\xB4 "
+    "\xD0\xBF\xD1\x80\xD0\xB8\xD0\xB2\xD0\xB5\xD1\x82",
     "def f(x):\n    return x**2 // 3  # !comment ...;)\n\tif(a&&b){c->d();}",
-    "\xF0\x9F\x98\x80\xF0\x9F\x91\x8D\xF0\x9F\x8F\xBD e\xCC\x81 \xE0\xA4\xB9\xE0\xA4\xBF\xE0\xA4\xA8\xE0\xA5\x8D\xE0\xA4\xA6\xE0\xA5\x80 "
+    "\xF0\x9F\x98\x80\xF0\x9F\x91\x8D\xF0\x9F\x8F\xBD e\xCC\x81 "
+    "\xE0\xA4\xB9\xE0\xA4\xBF\xE0\xA4\xA8\xE0\xA5\x8D\xE0\xA4\xA6\xE0\xA5\x80 "
     "\xD9\x85\xD8\xB1\xD8\xAD\xD8\xA8\xD8\xA7 \xC2\xBD\xC2\xB2 \xE2\x85\xA7 ab12cd345ef6789",
     "$100 #tag @user /path/to/file.txt <b>bold</b> \"quoted\" 'single' 1st 2nd 10x\n \n",
 };
@@ -50,30 +61,40 @@ bool Mentions(const Json& part, std::string_view type) {
 Result<Vocabulary> ReadVocabulary(const Json& json, int64_t vocab_size) {
   Vocabulary v;
   const Json model = json.value("model", Json::object());
-  if (model.value("type", "") != "BPE") return Fail("model.type: expected BPE, found {}", model.value("type", "none"));
+  if (model.value("type", "") != "BPE")
+    return Fail("model.type: expected BPE, found {}", model.value("type", "none"));
   const Json vocab = model.value("vocab", Json::object());
-  const bool byte_level = Mentions(json.value("decoder", Json()), "ByteLevel") || Mentions(json.value("pre_tokenizer", Json()), "ByteLevel");
+  const bool byte_level = Mentions(json.value("decoder", Json()), "ByteLevel") ||
+                          Mentions(json.value("pre_tokenizer", Json()), "ByteLevel");
   v.model = byte_level ? "gpt2" : "llama";
   v.tokens.resize(static_cast<size_t>(vocab_size));
   v.types.assign(static_cast<size_t>(vocab_size), kUnused);
   const auto set = [&](const std::string& content, const Json& id, int32_t type) -> Status {
     if (!id.is_number_integer() || id.get<int64_t>() < 0 || id.get<int64_t>() >= vocab_size) {
-      return Fail("token \"{}\": expected an id below the model's vocabulary size {}, found {}", content, vocab_size, id.dump());
+      return Fail("token \"{}\": expected an id below the model's vocabulary size {}, found {}", content,
+                  vocab_size, id.dump());
     }
     v.tokens[id.get<size_t>()] = content;
     v.types[id.get<size_t>()] = type;
     return {};
   };
-  const std::string unknown = model.contains("unk_token") && model["unk_token"].is_string() ? model["unk_token"].get<std::string>() : "";
+  const std::string unknown = model.contains("unk_token") && model["unk_token"].is_string()
+                                  ? model["unk_token"].get<std::string>()
+                                  : "";
   const bool byte_fallback = model.value("byte_fallback", false);
   for (const auto& [content, id] : vocab.items()) {
-    const bool is_byte = byte_fallback && content.size() == 6 && content.starts_with("<0x") && content.ends_with(">");
-    DS_RETURN_IF_ERROR(set(content, id, is_byte ? kByte : !unknown.empty() && content == unknown ? kUnknown : kNormal));
+    const bool is_byte =
+        byte_fallback && content.size() == 6 && content.starts_with("<0x") && content.ends_with(">");
+    DS_RETURN_IF_ERROR(set(content, id,
+                           is_byte                                  ? kByte
+                           : !unknown.empty() && content == unknown ? kUnknown
+                                                                    : kNormal));
   }
   for (const Json& added : json.value("added_tokens", Json::array())) {
     const std::string content = added.value("content", "");
     const int32_t type = added.value("special", false) ? kControl : kUserDefined;
-    DS_RETURN_IF_ERROR(set(content, added.value("id", Json()), content == unknown && !unknown.empty() ? kUnknown : type));
+    DS_RETURN_IF_ERROR(
+        set(content, added.value("id", Json()), content == unknown && !unknown.empty() ? kUnknown : type));
   }
   for (size_t id = 0; id < v.tokens.size(); ++id) {
     if (v.types[id] == kUnused) v.tokens[id] = fmt::format("[PAD{}]", id);
@@ -137,18 +158,22 @@ Result<Found> FindPreTokenizer(const Vocabulary& v, const Tokenizer& original) {
       DS_ASSIGN(const auto candidate, TokenizerFromGguf(view, "converted"));
       if (AgreesOnProbes(*candidate, original)) return Found{"default", prefix};
     }
-    return Fail("expected a SentencePiece-style tokenizer that GGUF can express, found one that gives other ids");
+    return Fail(
+        "expected a SentencePiece-style tokenizer that GGUF can express, found one that gives other ids");
   }
   for (const std::string_view pre : GgufPreTokenizers()) {
     DS_ASSIGN(const auto candidate, TokenizerFromGguf(ViewOf(v, pre), "converted"));
     if (AgreesOnProbes(*candidate, original)) return Found{std::string(pre), true};
   }
-  return Fail("pre_tokenizer: expected one that GGUF has a name for, found one that none of the known names reproduces");
+  return Fail(
+      "pre_tokenizer: expected one that GGUF has a name for, found one that none of the known names "
+      "reproduces");
 }
 
 void SetTemplates(const ModelText& text, GgufWriter& writer) {
   for (const auto& [name, source] : text.template_sources) {
-    writer.SetString(name == "default" ? "tokenizer.chat_template" : "tokenizer.chat_template." + name, source);
+    writer.SetString(name == "default" ? "tokenizer.chat_template" : "tokenizer.chat_template." + name,
+                     source);
   }
 }
 
@@ -180,8 +205,10 @@ void SetSpecialTokens(const ModelText& text, const ModelSpec& spec, GgufWriter& 
       has_eos |= std::string_view(name) == "eos_token";
     }
   }
-  if (!has_bos && spec.bos_token >= 0) writer.SetU32("tokenizer.ggml.bos_token_id", static_cast<uint32_t>(spec.bos_token));
-  if (!has_eos && !spec.eos_tokens.empty()) writer.SetU32("tokenizer.ggml.eos_token_id", static_cast<uint32_t>(spec.eos_tokens[0]));
+  if (!has_bos && spec.bos_token >= 0)
+    writer.SetU32("tokenizer.ggml.bos_token_id", static_cast<uint32_t>(spec.bos_token));
+  if (!has_eos && !spec.eos_tokens.empty())
+    writer.SetU32("tokenizer.ggml.eos_token_id", static_cast<uint32_t>(spec.eos_tokens[0]));
   // What a raw prompt starts with, whoever says so: tokenizer_config.json or the tokenizer's post-processor.
   const std::vector<int32_t> empty = text.EncodePrompt("");
   const bool adds_bos = !empty.empty() && text.bos_token && empty[0] == *text.bos_token;
@@ -222,7 +249,8 @@ Status SetTokenizerFromFolder(const std::string& folder, const ModelSpec& spec, 
 
 Status CopyTokenizer(const GgufFile& from, GgufWriter& writer) {
   for (const auto& [key, value] : from.metadata()) {
-    if (key.starts_with("tokenizer.") || key.starts_with("general.sampling.")) writer.SetValue(key, value, *from.TypeOf(key));
+    if (key.starts_with("tokenizer.") || key.starts_with("general.sampling."))
+      writer.SetValue(key, value, *from.TypeOf(key));
   }
   return {};
 }

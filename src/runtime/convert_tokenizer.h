@@ -11,10 +11,10 @@
 
 namespace deepshock {
 
-// From the tokenizer.json and the other text files of a Hugging Face folder (runtime/model_text.h). The name of the
-// pre-tokeniser (tokenizer.ggml.pre) is found by trying: the file's tokenizer must give the same ids as the folder's
-// on a set of probe texts, so a tokenizer that GGUF cannot express is refused instead of written wrong.
-// A folder without tokenizer.json yields a file without a tokenizer.
+// From the tokenizer.json and the other text files of a Hugging Face folder (runtime/model_text.h). The name
+// of the pre-tokeniser (tokenizer.ggml.pre) is found by trying: the file's tokenizer must give the same ids
+// as the folder's on a set of probe texts, so a tokenizer that GGUF cannot express is refused instead of
+// written wrong. A folder without tokenizer.json yields a file without a tokenizer.
 Status SetTokenizerFromFolder(const std::string& folder, const ModelSpec& spec, GgufWriter& writer);
 
 // Copies these keys.

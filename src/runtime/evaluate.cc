@@ -18,8 +18,8 @@ double NegativeLogLikelihood(std::span<const float> logits, int32_t target) {
   return max + std::log(sum) - logits[static_cast<size_t>(target)];
 }
 
-Result<NllResult> MeanNll(const Model& model, Compute& compute, std::span<const int32_t> tokens, int64_t length,
-                          const std::function<void(int64_t, int64_t)>& progress) {
+Result<NllResult> MeanNll(const Model& model, Compute& compute, std::span<const int32_t> tokens,
+                          int64_t length, const std::function<void(int64_t, int64_t)>& progress) {
   const auto total = static_cast<int64_t>(tokens.size());
   if (length < 2) return Fail("length: expected at least 2 tokens, found {}", length);
   if (total == 0 || total % length != 0) {
@@ -32,15 +32,18 @@ Result<NllResult> MeanNll(const Model& model, Compute& compute, std::span<const 
   for (int64_t s = 0; s < num_sequences; ++s) {
     if (progress) progress(s, num_sequences);
     KvCache cache(model.state_spec(), length);
-    const std::span<const int32_t> sequence = tokens.subspan(static_cast<size_t>(s * length), static_cast<size_t>(length));
+    const std::span<const int32_t> sequence =
+        tokens.subspan(static_cast<size_t>(s * length), static_cast<size_t>(length));
     ForwardOutput output;
     for (int64_t begin = 0; begin < length; begin += chunk_tokens) {
       const int64_t count = std::min(chunk_tokens, length - begin);
       DS_RETURN_IF_ERROR(cache.Reserve(begin + count));
-      const SequenceChunk chunk{cache.view(), sequence.subspan(static_cast<size_t>(begin), static_cast<size_t>(count)), true};
+      const SequenceChunk chunk{
+          cache.view(), sequence.subspan(static_cast<size_t>(begin), static_cast<size_t>(count)), true};
       DS_RETURN_IF_ERROR(model.Forward(compute, {&chunk, 1}, nullptr, &output));
       for (int64_t i = 0; i < count && begin + i + 1 < length; ++i) {
-        const auto logits = std::span(output.logits).subspan(static_cast<size_t>(i * vocab), static_cast<size_t>(vocab));
+        const auto logits =
+            std::span(output.logits).subspan(static_cast<size_t>(i * vocab), static_cast<size_t>(vocab));
         sum += NegativeLogLikelihood(logits, sequence[static_cast<size_t>(begin + i + 1)]);
         ++result.num_tokens;
       }

@@ -16,10 +16,10 @@ struct NllResult {
   int64_t num_tokens = 0;  // predictions: length - 1 for each sequence
 };
 
-// Splits `tokens` into sequences of `length` (a remainder is an error) and predicts positions 1..length-1 of each
-// from those before it. `progress(done, total)` counts sequences and may be empty.
-Result<NllResult> MeanNll(const Model& model, Compute& compute, std::span<const int32_t> tokens, int64_t length,
-                          const std::function<void(int64_t, int64_t)>& progress);
+// Splits `tokens` into sequences of `length` (a remainder is an error) and predicts positions 1..length-1 of
+// each from those before it. `progress(done, total)` counts sequences and may be empty.
+Result<NllResult> MeanNll(const Model& model, Compute& compute, std::span<const int32_t> tokens,
+                          int64_t length, const std::function<void(int64_t, int64_t)>& progress);
 
 // -log softmax(logits)[target], in double.
 double NegativeLogLikelihood(std::span<const float> logits, int32_t target);

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/verify.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <map>
 #include <set>
-
-#include <fmt/ranges.h>
 
 #include "runtime/kv_cache.h"
 
@@ -28,7 +28,9 @@ class Recorder final : public ForwardObserver {
     hidden_states.insert(hidden_states.end(), hidden.begin(), hidden.end());
   }
   void OnRouting(const RoutingView& r) override {
-    routing[r.layer] = {r.num_chosen, {r.logits.begin(), r.logits.end()}, {r.weights.begin(), r.weights.end()},
+    routing[r.layer] = {r.num_chosen,
+                        {r.logits.begin(), r.logits.end()},
+                        {r.weights.begin(), r.weights.end()},
                         {r.experts.begin(), r.experts.end()}};
   }
   std::vector<float> hidden_states;  // [L+1, T, H]
@@ -45,15 +47,15 @@ std::vector<T> Values(const StoredTensor& tensor) {
 template <typename T>
 Result<std::vector<T>> Read(const StoredTensor& tensor, DType dtype, const std::vector<int64_t>& dims) {
   if (tensor.dtype != dtype || tensor.dims != dims) {
-    return Fail("reference tensor {}: expected {} [{}], found {} [{}]", tensor.name, Name(dtype), fmt::join(dims, ", "),
-                Name(tensor.dtype), fmt::join(tensor.dims, ", "));
+    return Fail("reference tensor {}: expected {} [{}], found {} [{}]", tensor.name, Name(dtype),
+                fmt::join(dims, ", "), Name(tensor.dtype), fmt::join(tensor.dims, ", "));
   }
   return Values<T>(tensor);
 }
 
 // Every value within the tolerance; a NaN on either side fails.
-VerifyCheck CompareValues(std::string name, std::span<const float> found, std::span<const float> expected, double tolerance,
-                          int64_t row_size) {
+VerifyCheck CompareValues(std::string name, std::span<const float> found, std::span<const float> expected,
+                          double tolerance, int64_t row_size) {
   VerifyCheck check{std::move(name), true, 0, tolerance, ""};
   size_t worst = 0;
   for (size_t i = 0; i < expected.size(); ++i) {
@@ -65,7 +67,8 @@ VerifyCheck CompareValues(std::string name, std::span<const float> found, std::s
     }
   }
   const auto row = static_cast<size_t>(row_size);
-  check.detail = fmt::format("{} x {} values, largest error at [{}, {}]", expected.size() / row, row, worst / row, worst % row);
+  check.detail = fmt::format("{} x {} values, largest error at [{}, {}]", expected.size() / row, row,
+                             worst / row, worst % row);
   return check;
 }
 
@@ -89,7 +92,8 @@ class Verifier {
     DS_RETURN_IF_ERROR(RunPrompt());
     DS_RETURN_IF_ERROR(CheckRouters());
     DS_RETURN_IF_ERROR(CheckGreedy());
-    if (checks_.empty()) return Fail("the reference holds nothing to check: expected logits, hidden_states, router.* or greedy");
+    if (checks_.empty())
+      return Fail("the reference holds nothing to check: expected logits, hidden_states, router.* or greedy");
     return std::move(checks_);
   }
 
@@ -103,7 +107,8 @@ class Verifier {
     DS_RETURN_IF_ERROR(model_.Forward(compute_, {&chunk, 1}, &recorder_, &output));
     if (const StoredTensor* tensor = golden_.Find("logits")) {
       DS_ASSIGN(const auto expected, Read<float>(*tensor, DType::kF32, {num_tokens_, spec.vocab_size}));
-      checks_.push_back(CompareValues("logits", output.logits, expected, options_.logit_tolerance, spec.vocab_size));
+      checks_.push_back(
+          CompareValues("logits", output.logits, expected, options_.logit_tolerance, spec.vocab_size));
     }
     if (const StoredTensor* tensor = golden_.Find("hidden_states")) {
       const int64_t states = spec.num_layers() + 1, size = num_tokens_ * spec.hidden;
@@ -114,7 +119,8 @@ class Verifier {
         };
         const double tolerance = options_.hidden_tolerance * std::max(1.0, LargestMagnitude(part(expected)));
         const std::string name = i == 0 ? "embeddings" : fmt::format("hidden states layer {}", i - 1);
-        checks_.push_back(CompareValues(name, part(recorder_.hidden_states), part(expected), tolerance, spec.hidden));
+        checks_.push_back(
+            CompareValues(name, part(recorder_.hidden_states), part(expected), tolerance, spec.hidden));
       }
     }
     return {};
@@ -126,11 +132,13 @@ class Verifier {
       const std::string_view name = tensor.name;
       if (!name.starts_with("router.") || !name.ends_with(".2")) continue;
       const size_t at = name.find("layers.");
-      if (at == std::string_view::npos) return Fail("reference tensor {}: expected a layer number in its name", name);
+      if (at == std::string_view::npos)
+        return Fail("reference tensor {}: expected a layer number in its name", name);
       const int layer = std::atoi(std::string(name.substr(at + 7)).c_str());
       const auto found = recorder_.routing.find(layer);
       if (found == recorder_.routing.end()) {
-        return Fail("reference tensor {}: expected a router in layer {}, the model has none there", name, layer);
+        return Fail("reference tensor {}: expected a router in layer {}, the model has none there", name,
+                    layer);
       }
       DS_RETURN_IF_ERROR(CheckRouter(layer, std::string(name.substr(0, name.size() - 1)), found->second));
     }
@@ -157,21 +165,24 @@ class Verifier {
       return dense;
     };
     for (const int32_t e : experts) {
-      if (e < 0 || e >= num_experts) return Fail("reference tensor {}2: expected expert ids below {}, found {}", prefix, num_experts, e);
+      if (e < 0 || e >= num_experts)
+        return Fail("reference tensor {}2: expected expert ids below {}, found {}", prefix, num_experts, e);
     }
     VerifyCheck choice{fmt::format("experts layer {}", layer), true, 0, 0, ""};
     const auto expected_sets = scatter(experts, {}), found_sets = scatter(found.experts, {});
     for (int64_t t = 0; t < num_tokens_; ++t) {
       const auto begin = t * num_experts, end = begin + num_experts;
-      if (!std::equal(expected_sets.begin() + begin, expected_sets.begin() + end, found_sets.begin() + begin)) ++choice.max_error;
+      if (!std::equal(expected_sets.begin() + begin, expected_sets.begin() + end, found_sets.begin() + begin))
+        ++choice.max_error;
     }
     choice.passed = choice.max_error == 0;
     choice.detail = fmt::format("{} tokens, top {} of {}", num_tokens_, k, num_experts);
     checks_.push_back(choice);
     if (weights_tensor != nullptr) {
       DS_ASSIGN(const auto weights, Read<float>(*weights_tensor, DType::kF32, {num_tokens_, k}));
-      checks_.push_back(CompareValues(fmt::format("expert weights layer {}", layer), scatter(found.experts, found.weights),
-                                      scatter(experts, weights), options_.router_tolerance, num_experts));
+      checks_.push_back(CompareValues(fmt::format("expert weights layer {}", layer),
+                                      scatter(found.experts, found.weights), scatter(experts, weights),
+                                      options_.router_tolerance, num_experts));
     }
     return {};
   }
@@ -182,7 +193,8 @@ class Verifier {
     if (tensor == nullptr) return {};
     const int64_t vocab = model_.spec().vocab_size, length = tensor->dims.empty() ? 0 : tensor->dims[0];
     DS_ASSIGN(const auto expected, Read<int32_t>(*tensor, DType::kI32, {length}));
-    if (length <= kGenerated) return Fail("reference tensor greedy: expected more than {} tokens, found {}", kGenerated, length);
+    if (length <= kGenerated)
+      return Fail("reference tensor greedy: expected more than {} tokens, found {}", kGenerated, length);
     KvCache cache(model_.state_spec(), length);
     DS_RETURN_IF_ERROR(cache.Reserve(length));
     std::vector<int32_t> tokens(expected.begin(), expected.end() - kGenerated);
@@ -220,8 +232,8 @@ class Verifier {
 
 }  // namespace
 
-Result<std::vector<VerifyCheck>> VerifyModel(const Model& model, Compute& compute, const SafetensorsFile& golden,
-                                             const VerifyOptions& options) {
+Result<std::vector<VerifyCheck>> VerifyModel(const Model& model, Compute& compute,
+                                             const SafetensorsFile& golden, const VerifyOptions& options) {
   return Verifier(model, compute, golden, options).Run();
 }
 

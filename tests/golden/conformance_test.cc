@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Every architecture against reference outputs, from its Hugging Face folder and from a GGUF converted at F32, under
-// every kernel table that this machine runs. Needs the reference data; skipped, and counted, without it.
+// Every architecture against reference outputs, from its Hugging Face folder and from a GGUF converted at
+// F32, under every kernel table that this machine runs. Needs the reference data; skipped, and counted,
+// without it.
 #include <gtest/gtest.h>
 
 #include <filesystem>
@@ -25,8 +26,9 @@ void ExpectVerified(const Model& model, const std::string& golden_path, const st
     bool has_greedy = false;
     for (const VerifyCheck& check : *checks) {
       has_greedy |= check.name == "greedy tokens";
-      EXPECT_TRUE(check.passed) << label << ", " << kernels->name << ", " << check.name << ": error " << check.max_error
-                                << ", tolerance " << check.tolerance << ", " << check.detail;
+      EXPECT_TRUE(check.passed) << label << ", " << kernels->name << ", " << check.name << ": error "
+                                << check.max_error << ", tolerance " << check.tolerance << ", "
+                                << check.detail;
     }
     EXPECT_TRUE(has_greedy) << label;
   }
@@ -54,9 +56,10 @@ TEST_P(Conformance, MatchesTheReference) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, Conformance,
-                         testing::Values("deepseek_v2_lite", "deepseek_v2_grouped_yarn", "deepseek_v3", "deepseek_v3_yarn",
-                                         "kimi_k2_style", "mixtral", "qwen2_moe", "qwen3_moe", "olmoe", "gpt_oss",
-                                         "glm4_moe", "llama", "qwen2", "qwen3"),
+                         testing::Values("deepseek_v2_lite", "deepseek_v2_grouped_yarn", "deepseek_v3",
+                                         "deepseek_v3_yarn", "kimi_k2_style", "mixtral", "qwen2_moe",
+                                         "qwen3_moe", "olmoe", "gpt_oss", "glm4_moe", "llama", "qwen2",
+                                         "qwen3"),
                          [](const auto& test) { return std::string(test.param); });
 
 }  // namespace

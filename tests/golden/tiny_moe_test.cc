@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// A real trained model against its reference: logits, greedy continuations, likelihoods, expert profiles and the MTP
-// layer, from the bfloat16 checkpoint and from the GGUF that the project ships. Needs the reference data.
+// A real trained model against its reference: logits, greedy continuations, likelihoods, expert profiles and
+// the MTP layer, from the bfloat16 checkpoint and from the GGUF that the project ships. Needs the reference
+// data.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -120,7 +121,8 @@ TEST_F(TinyMoe, LikelihoodsHoldInTheShippedFile) {
   }
 }
 
-// Share of positions at which the MTP layer drafts what the main model then chooses, as the model card states it.
+// Share of positions at which the MTP layer drafts what the main model then chooses, as the model card states
+// it.
 TEST_F(TinyMoe, MtpDraftsAgreeAsOftenAsStated) {
   const std::map<std::string, double> stated = {{"text", 0.71}, {"code", 0.78}, {"chat", 0.73}, {"zh", 0.58}};
   const int64_t length = 512, vocab = model_->spec().vocab_size;
@@ -128,19 +130,23 @@ TEST_F(TinyMoe, MtpDraftsAgreeAsOftenAsStated) {
     const std::vector<int32_t> tokens = ReadTokens(set);
     int64_t agreed = 0, drafted = 0;
     for (int64_t s = 0; s < static_cast<int64_t>(tokens.size()) / length; ++s) {
-      const auto sequence = std::span(tokens).subspan(static_cast<size_t>(s * length), static_cast<size_t>(length));
+      const auto sequence =
+          std::span(tokens).subspan(static_cast<size_t>(s * length), static_cast<size_t>(length));
       KvCache cache(model_->state_spec(), length);
       ASSERT_TRUE(cache.Reserve(length).ok());
       const SequenceChunk chunk{cache.view(), sequence, true};
       ForwardOutput output;
       ASSERT_TRUE(model_->Forward(compute_, {&chunk, 1}, nullptr, &output).ok());
       // At position p the draft sees token p+1 and speaks about p+2, as the main model does at p+1.
-      const auto hidden = std::span(output.hidden).first(static_cast<size_t>((length - 1) * model_->spec().hidden));
+      const auto hidden =
+          std::span(output.hidden).first(static_cast<size_t>((length - 1) * model_->spec().hidden));
       std::vector<float> drafts;
       ASSERT_TRUE(model_->ForwardMtp(compute_, cache.view(), 0, hidden, sequence.subspan(1), &drafts).ok());
       for (int64_t p = 0; p + 1 < length; ++p) {
-        const auto draft = std::span(drafts).subspan(static_cast<size_t>(p * vocab), static_cast<size_t>(vocab));
-        const auto choice = std::span(output.logits).subspan(static_cast<size_t>((p + 1) * vocab), static_cast<size_t>(vocab));
+        const auto draft =
+            std::span(drafts).subspan(static_cast<size_t>(p * vocab), static_cast<size_t>(vocab));
+        const auto choice = std::span(output.logits)
+                                .subspan(static_cast<size_t>((p + 1) * vocab), static_cast<size_t>(vocab));
         agreed += ArgMax(draft) == ArgMax(choice) ? 1 : 0;
         ++drafted;
       }
@@ -180,7 +186,9 @@ TEST_F(TinyMoe, ExpertProfilesMatch) {
     for (int64_t s = 0; s < static_cast<int64_t>(tokens.size()) / length; ++s) {
       KvCache cache(model_->state_spec(), length);
       ASSERT_TRUE(cache.Reserve(length).ok());
-      const SequenceChunk chunk{cache.view(), std::span(tokens).subspan(static_cast<size_t>(s * length), static_cast<size_t>(length)), false};
+      const SequenceChunk chunk{
+          cache.view(),
+          std::span(tokens).subspan(static_cast<size_t>(s * length), static_cast<size_t>(length)), false};
       ForwardOutput output;
       ASSERT_TRUE(model_->Forward(compute_, {&chunk, 1}, &observer, &output).ok());
     }
@@ -189,7 +197,8 @@ TEST_F(TinyMoe, ExpertProfilesMatch) {
       const auto total = static_cast<double>(counts.tokens);
       for (int e = 0; e < model_->spec().router.num_experts; ++e) {
         const auto at = static_cast<size_t>(e);
-        EXPECT_NEAR(counts.selections[e] / (total * model_->spec().router.top_k), expected["token"][at].get<double>(), 1e-5);
+        EXPECT_NEAR(counts.selections[e] / (total * model_->spec().router.top_k),
+                    expected["token"][at].get<double>(), 1e-5);
         EXPECT_NEAR(counts.weights[e] / total, expected["gate"][at].get<double>(), 1e-5);
       }
     }
