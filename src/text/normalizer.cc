@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <iterator>
 
+#include "base/json.h"
 #include "base/utf8.h"
 #include "text/tokenizer_fields.h"
 
@@ -25,23 +26,24 @@ struct MarkRange {
 // Marks that Unicode 10 to 16 added. Hugging Face tokenizers normalizes by Unicode 9 (its crate
 // unicode-normalization-alignments), which leaves them where they stand; ids must not differ. Sorted.
 constexpr MarkRange kLaterMarks[] = {
-    {0x7fd, 0x7fd}, {0x897, 0x89f}, {0x8ca, 0x8d3}, {0x9fe, 0x9fe}, {0xc3c, 0xc3c}, {0xcf3, 0xcf3},
-    {0xd3b, 0xd3c}, {0xeba, 0xeba}, {0xece, 0xece}, {0x1715, 0x1715}, {0x1abf, 0x1ace}, {0x1df6, 0x1dfa},
-    {0xa82c, 0xa82c}, {0x10d24, 0x10d27}, {0x10d69, 0x10d6d}, {0x10eab, 0x10eac}, {0x10efc, 0x10eff},
-    {0x10f46, 0x10f50}, {0x10f82, 0x10f85}, {0x11070, 0x11070}, {0x11241, 0x11241}, {0x1133b, 0x1133b},
-    {0x113b8, 0x113c0}, {0x113c2, 0x113c2}, {0x113c5, 0x113c5}, {0x113c7, 0x113ca}, {0x113cc, 0x113d0},
-    {0x113d2, 0x113d2}, {0x113e1, 0x113e2}, {0x1145e, 0x1145e}, {0x11839, 0x1183a}, {0x1193d, 0x1193e},
-    {0x11943, 0x11943}, {0x119e0, 0x119e0}, {0x11a34, 0x11a34}, {0x11a47, 0x11a47}, {0x11a99, 0x11a99},
-    {0x11d42, 0x11d42}, {0x11d44, 0x11d45}, {0x11d97, 0x11d97}, {0x11f00, 0x11f01}, {0x11f03, 0x11f03},
-    {0x11f34, 0x11f3a}, {0x11f3e, 0x11f42}, {0x11f5a, 0x11f5a}, {0x13440, 0x13440}, {0x13447, 0x13455},
-    {0x1611e, 0x1612f}, {0x16ff0, 0x16ff1}, {0x1e08f, 0x1e08f}, {0x1e130, 0x1e136}, {0x1e2ae, 0x1e2ae},
-    {0x1e2ec, 0x1e2ef}, {0x1e4ec, 0x1e4ef}, {0x1e5ee, 0x1e5ef},
+    {0x7fd, 0x7fd},     {0x897, 0x89f},     {0x8ca, 0x8d3},     {0x9fe, 0x9fe},     {0xc3c, 0xc3c},
+    {0xcf3, 0xcf3},     {0xd3b, 0xd3c},     {0xeba, 0xeba},     {0xece, 0xece},     {0x1715, 0x1715},
+    {0x1abf, 0x1ace},   {0x1df6, 0x1dfa},   {0xa82c, 0xa82c},   {0x10d24, 0x10d27}, {0x10d69, 0x10d6d},
+    {0x10eab, 0x10eac}, {0x10efc, 0x10eff}, {0x10f46, 0x10f50}, {0x10f82, 0x10f85}, {0x11070, 0x11070},
+    {0x11241, 0x11241}, {0x1133b, 0x1133b}, {0x113b8, 0x113c0}, {0x113c2, 0x113c2}, {0x113c5, 0x113c5},
+    {0x113c7, 0x113ca}, {0x113cc, 0x113d0}, {0x113d2, 0x113d2}, {0x113e1, 0x113e2}, {0x1145e, 0x1145e},
+    {0x11839, 0x1183a}, {0x1193d, 0x1193e}, {0x11943, 0x11943}, {0x119e0, 0x119e0}, {0x11a34, 0x11a34},
+    {0x11a47, 0x11a47}, {0x11a99, 0x11a99}, {0x11d42, 0x11d42}, {0x11d44, 0x11d45}, {0x11d97, 0x11d97},
+    {0x11f00, 0x11f01}, {0x11f03, 0x11f03}, {0x11f34, 0x11f3a}, {0x11f3e, 0x11f42}, {0x11f5a, 0x11f5a},
+    {0x13440, 0x13440}, {0x13447, 0x13455}, {0x1611e, 0x1612f}, {0x16ff0, 0x16ff1}, {0x1e08f, 0x1e08f},
+    {0x1e130, 0x1e136}, {0x1e2ae, 0x1e2ae}, {0x1e2ec, 0x1e2ef}, {0x1e4ec, 0x1e4ef}, {0x1e5ee, 0x1e5ef},
 };
 
 bool IsLaterMark(utf8proc_int32_t code_point) {
   if (code_point < std::begin(kLaterMarks)->first) return false;
-  const auto* at = std::upper_bound(std::begin(kLaterMarks), std::end(kLaterMarks), code_point,
-                                    [](utf8proc_int32_t c, const MarkRange& range) { return c < range.first; });
+  const auto* at =
+      std::upper_bound(std::begin(kLaterMarks), std::end(kLaterMarks), code_point,
+                       [](utf8proc_int32_t c, const MarkRange& range) { return c < range.first; });
   return code_point <= std::prev(at)->last;
 }
 
@@ -56,9 +58,10 @@ void OrderMarks(std::vector<utf8proc_int32_t>& code_points) {
     if (CombiningClass(code_points[i]) == 0) continue;
     size_t end = i;
     while (end < code_points.size() && CombiningClass(code_points[end]) != 0) ++end;
-    std::stable_sort(code_points.begin() + static_cast<std::ptrdiff_t>(i),
-                     code_points.begin() + static_cast<std::ptrdiff_t>(end),
-                     [](utf8proc_int32_t a, utf8proc_int32_t b) { return CombiningClass(a) < CombiningClass(b); });
+    std::stable_sort(
+        code_points.begin() + static_cast<std::ptrdiff_t>(i),
+        code_points.begin() + static_cast<std::ptrdiff_t>(end),
+        [](utf8proc_int32_t a, utf8proc_int32_t b) { return CombiningClass(a) < CombiningClass(b); });
     i = end - 1;
   }
 }
@@ -130,7 +133,8 @@ void StripAccents(std::string_view text, std::string* out) {
   out->clear();
   for (size_t i = 0; i < text.size();) {
     const Utf8Char c = DecodeUtf8(text.substr(i));
-    const bool is_mark = IsMarkChar(c.code_point) && !IsLaterMark(static_cast<utf8proc_int32_t>(c.code_point));
+    const bool is_mark =
+        IsMarkChar(c.code_point) && !IsLaterMark(static_cast<utf8proc_int32_t>(c.code_point));
     if (!is_mark) out->append(text.substr(i, static_cast<size_t>(c.length)));
     i += static_cast<size_t>(c.length);
   }
@@ -155,8 +159,8 @@ std::string_view StripSpace(std::string_view text, bool left, bool right) {
 
 struct Normalizer::Step {
   Kind kind;
-  TextPattern pattern;  // kReplace
-  std::string content;  // kReplace, kPrepend
+  TextPattern pattern;               // kReplace
+  std::string content;               // kReplace, kPrepend
   bool left = false, right = false;  // kStrip
 
   // Returns false where nothing changes.
@@ -180,15 +184,23 @@ bool Normalizer::Step::Apply(std::string_view text, RegexScratch& scratch, std::
       if (IsAscii(text)) return false;
       Normalize(text, kind == Kind::kNfkc, kind != Kind::kNfd, out);
       return true;
-    case Kind::kReplace: *out = pattern.ReplaceAll(text, content, scratch); return true;
+    case Kind::kReplace:
+      *out = pattern.ReplaceAll(text, content, scratch);
+      return true;
     case Kind::kPrepend:
       if (text.empty()) return false;
       *out = content;
       out->append(text);
       return true;
-    case Kind::kStrip: *out = StripSpace(text, left, right); return true;
-    case Kind::kLowercase: Lowercase(text, out); return true;
-    case Kind::kStripAccents: StripAccents(text, out); return true;
+    case Kind::kStrip:
+      *out = StripSpace(text, left, right);
+      return true;
+    case Kind::kLowercase:
+      Lowercase(text, out);
+      return true;
+    case Kind::kStripAccents:
+      StripAccents(text, out);
+      return true;
   }
   return false;
 }
@@ -251,7 +263,8 @@ Status Normalizer::Add(const Json& json, int depth) {
     step.kind = Kind::kReplace;
     DS_ASSIGN(step.content, ReadString(json, "content", where));
     if (step.content.size() > kMaxGrowth) {
-      return Fail("{}: expected \"content\" of at most {} bytes, found {}", where, kMaxGrowth, step.content.size());
+      return Fail("{}: expected \"content\" of at most {} bytes, found {}", where, kMaxGrowth,
+                  step.content.size());
     }
     DS_ASSIGN(step.pattern, TextPattern::FromJson(json.value("pattern", Json()), where));
   } else if (type == "Prepend") {

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "base/json.h"
 #include "base/utf8.h"
 #include "text/bpe.h"
 #include "text/tokenizer_fields.h"
@@ -23,8 +24,8 @@ struct Segment {
 };
 
 // Appends the non-empty pieces of `word`, given the matches in it (relative to its begin).
-void SplitWord(const TextRange& word, const std::vector<TextRange>& matches, SplitBehavior behavior, bool invert,
-               std::vector<TextRange>* out) {
+void SplitWord(const TextRange& word, const std::vector<TextRange>& matches, SplitBehavior behavior,
+               bool invert, std::vector<TextRange>* out) {
   const auto put = [&](size_t begin, size_t end) {
     if (begin < end) out->push_back({word.begin + begin, word.begin + end});
   };
@@ -57,8 +58,8 @@ void SplitWord(const TextRange& word, const std::vector<TextRange>& matches, Spl
       if (!segment.is_match) pieces.push_back(segment.range);
       continue;
     }
-    const bool join = behavior == SplitBehavior::kContiguous ? segment.is_match == previous
-                                                            : segment.is_match && !previous;
+    const bool join =
+        behavior == SplitBehavior::kContiguous ? segment.is_match == previous : segment.is_match && !previous;
     previous = segment.is_match;
     if (!join || pieces.empty()) {
       pieces.push_back(segment.range);
@@ -73,8 +74,10 @@ void SplitWord(const TextRange& word, const std::vector<TextRange>& matches, Spl
 }
 
 // Splits every word of `scratch`.
-void SplitWords(const TextPattern& pattern, SplitBehavior behavior, bool invert, PreTokenizeScratch& scratch) {
-  const std::string_view matching = scratch.matching.empty() ? scratch.text : std::string_view(scratch.matching);
+void SplitWords(const TextPattern& pattern, SplitBehavior behavior, bool invert,
+                PreTokenizeScratch& scratch) {
+  const std::string_view matching =
+      scratch.matching.empty() ? scratch.text : std::string_view(scratch.matching);
   scratch.next_words.clear();
   for (const TextRange& word : scratch.words) {
     pattern.FindAll(matching.substr(word.begin, word.size()), scratch.regex, &scratch.matches);
@@ -131,7 +134,9 @@ void PreTokenizer::Split(std::string_view text, bool at_start, PreTokenizeScratc
     const Step& step = steps_[s];
     at_start = at_start && !scratch.words.empty() && scratch.words[0].begin == 0;
     switch (step.kind) {
-      case Kind::kSplit: SplitWords(step.pattern, step.behavior, step.invert, scratch); break;
+      case Kind::kSplit:
+        SplitWords(step.pattern, step.behavior, step.invert, scratch);
+        break;
       case Kind::kPrefixSpace:
         RewriteWords(
             [](std::string_view word, size_t, std::string* out) {
@@ -144,7 +149,8 @@ void PreTokenizer::Split(std::string_view text, bool at_start, PreTokenizeScratc
         if (s + 1 == steps_.size()) break;  // BPE takes bytes
         // Steps after it see the alphabet's characters.
         scratch.matching.clear();
-        RewriteWords([](std::string_view word, size_t, std::string* out) { AppendByteLevel(word, out); }, scratch);
+        RewriteWords([](std::string_view word, size_t, std::string* out) { AppendByteLevel(word, out); },
+                     scratch);
         spelled = true;
         break;
       case Kind::kMetaspace:
@@ -152,7 +158,8 @@ void PreTokenizer::Split(std::string_view text, bool at_start, PreTokenizeScratc
             [&](std::string_view word, size_t index, std::string* out) {
               const bool wanted = step.prepend == Prepend::kAlways ||
                                   (step.prepend == Prepend::kFirst && index == 0 && at_start);
-              if (wanted && word.substr(0, 1) != " " && word.substr(0, step.replacement.size()) != step.replacement) {
+              if (wanted && word.substr(0, 1) != " " &&
+                  word.substr(0, step.replacement.size()) != step.replacement) {
                 *out += step.replacement;
               }
               for (const char c : word) {
@@ -168,7 +175,8 @@ void PreTokenizer::Split(std::string_view text, bool at_start, PreTokenizeScratc
     }
   }
   if (spelled) {
-    RewriteWords([](std::string_view word, size_t, std::string* out) { AppendFromByteLevel(word, out); }, scratch);
+    RewriteWords([](std::string_view word, size_t, std::string* out) { AppendFromByteLevel(word, out); },
+                 scratch);
   }
 }
 

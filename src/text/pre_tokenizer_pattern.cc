@@ -3,6 +3,7 @@
 
 #include <utf8proc.h>
 
+#include "base/json.h"
 #include "base/utf8.h"
 #include "text/regex_syntax.h"
 #include "text/tokenizer_fields.h"
@@ -18,12 +19,14 @@ utf8proc_category_t CategoryOf(uint32_t code_point) {
 
 bool IsNumericChar(uint32_t c) {
   const auto category = CategoryOf(c);
-  return category == UTF8PROC_CATEGORY_ND || category == UTF8PROC_CATEGORY_NL || category == UTF8PROC_CATEGORY_NO;
+  return category == UTF8PROC_CATEGORY_ND || category == UTF8PROC_CATEGORY_NL ||
+         category == UTF8PROC_CATEGORY_NO;
 }
 
 bool IsPunctuationChar(uint32_t c) {
-  if (c < 0x80) return (c >= 0x21 && c <= 0x2f) || (c >= 0x3a && c <= 0x40) || (c >= 0x5b && c <= 0x60) ||
-                       (c >= 0x7b && c <= 0x7e);
+  if (c < 0x80)
+    return (c >= 0x21 && c <= 0x2f) || (c >= 0x3a && c <= 0x40) || (c >= 0x5b && c <= 0x60) ||
+           (c >= 0x7b && c <= 0x7e);
   const auto category = CategoryOf(c);
   return category >= UTF8PROC_CATEGORY_PC && category <= UTF8PROC_CATEGORY_PO;
 }
@@ -37,7 +40,8 @@ bool IsSpaceChar(uint32_t c) {
 
 bool IsMarkChar(uint32_t c) {
   const auto category = CategoryOf(c);
-  return category == UTF8PROC_CATEGORY_MN || category == UTF8PROC_CATEGORY_MC || category == UTF8PROC_CATEGORY_ME;
+  return category == UTF8PROC_CATEGORY_MN || category == UTF8PROC_CATEGORY_MC ||
+         category == UTF8PROC_CATEGORY_ME;
 }
 
 bool IsWordChar(uint32_t c) {
@@ -80,7 +84,8 @@ Result<TextPattern> TextPattern::FromJson(const Json& json, const std::string& w
   return Fail("{}: expected a pattern {{\"Regex\": ...}} or {{\"String\": ...}}", where);
 }
 
-std::string TextPattern::ReplaceAll(std::string_view text, std::string_view content, RegexScratch& scratch) const {
+std::string TextPattern::ReplaceAll(std::string_view text, std::string_view content,
+                                    RegexScratch& scratch) const {
   const std::string matching = TextForMatching(text);
   std::vector<TextRange> matches;
   FindAll(matching.empty() ? text : matching, scratch, &matches);
@@ -95,7 +100,8 @@ std::string TextPattern::ReplaceAll(std::string_view text, std::string_view cont
   return out;
 }
 
-void TextPattern::FindAll(std::string_view text, RegexScratch& scratch, std::vector<TextRange>* matches) const {
+void TextPattern::FindAll(std::string_view text, RegexScratch& scratch,
+                          std::vector<TextRange>* matches) const {
   if (regex_) return regex_->FindAll(text, scratch, matches);
   matches->clear();
   if (contains_ != nullptr) {
@@ -107,7 +113,8 @@ void TextPattern::FindAll(std::string_view text, RegexScratch& scratch, std::vec
     }
     return;
   }
-  for (size_t at = text.find(literal_); at != std::string_view::npos; at = text.find(literal_, at + literal_.size())) {
+  for (size_t at = text.find(literal_); at != std::string_view::npos;
+       at = text.find(literal_, at + literal_.size())) {
     matches->push_back({at, at + literal_.size()});
   }
 }

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "base/json.h"
 #include "base/utf8.h"
 #include "text/bpe.h"
 #include "text/tokenizer_fields.h"
@@ -32,7 +33,8 @@ int ByteOfToken(std::string_view token) {
 
 // At most `start` and `stop` times `character` off the two ends.
 std::string_view StripToken(std::string_view token, std::string_view character, size_t start, size_t stop) {
-  for (; start > 0 && token.substr(0, character.size()) == character; --start) token.remove_prefix(character.size());
+  for (; start > 0 && token.substr(0, character.size()) == character; --start)
+    token.remove_prefix(character.size());
   for (; stop > 0 && token.size() >= character.size() &&
          token.substr(token.size() - character.size()) == character;
        --stop) {
@@ -142,13 +144,14 @@ Status DecoderSteps::Add(const Json& json, int depth) {
       DS_ASSIGN(step.content, ReadString(json, "replacement", where));
     }
     DS_ASSIGN(const bool add_prefix_space, ReadBool(json, "add_prefix_space", true, where));
-    step.keeps_first = IsAbsent(json, "prepend_scheme") ? !add_prefix_space : json["prepend_scheme"] == "never";
+    step.keeps_first =
+        IsAbsent(json, "prepend_scheme") ? !add_prefix_space : json["prepend_scheme"] == "never";
   } else {
     return Fail("decoder \"{}\" is not supported", type);
   }
   const bool needs_character = step.kind == Kind::kStrip || step.kind == Kind::kMetaspace;
-  if (needs_character && (step.content.empty() ||
-                          DecodeUtf8(step.content).length != static_cast<int>(step.content.size()))) {
+  if (needs_character &&
+      (step.content.empty() || DecodeUtf8(step.content).length != static_cast<int>(step.content.size()))) {
     return Fail("{}: expected one character, found \"{}\"", where, step.content);
   }
   Append(std::move(step));
@@ -160,17 +163,23 @@ std::string DecoderSteps::TokenBytes(std::string_view token) const {
   RegexScratch scratch;
   for (const Step& step : steps_) {
     switch (step.kind) {
-      case Kind::kByteLevel: return BytesOfByteLevelToken(text);
+      case Kind::kByteLevel:
+        return BytesOfByteLevelToken(text);
       case Kind::kByteFallback:
         if (const int byte = ByteOfToken(text); byte >= 0) return std::string(1, static_cast<char>(byte));
         break;
-      case Kind::kReplace: text = step.pattern.ReplaceAll(text, step.content, scratch); break;
-      case Kind::kMetaspace: text = WithSpaces(text, step.content, false); break;
+      case Kind::kReplace:
+        text = step.pattern.ReplaceAll(text, step.content, scratch);
+        break;
+      case Kind::kMetaspace:
+        text = WithSpaces(text, step.content, false);
+        break;
       case Kind::kFuse:
       case Kind::kStrip:
       case Kind::kStripText:
       case Kind::kCollect:
-      case Kind::kJoinWithSpaces: break;  // these concern the token's neighbours
+      case Kind::kJoinWithSpaces:
+        break;  // these concern the token's neighbours
     }
   }
   return text;
@@ -199,10 +208,15 @@ void DecodePipeline::Feed(size_t index, std::string_view token, std::string* out
   const DecoderSteps::Step& step = steps_.steps()[index];
   State& state = states_[index];
   switch (step.kind) {
-    case Kind::kFuse: return Feed(index + 1, token, out);
-    case Kind::kCollect: state.pending += token; return;
-    case Kind::kReplace: return Feed(index + 1, step.pattern.ReplaceAll(token, step.content, regex_), out);
-    case Kind::kStrip: return Feed(index + 1, StripToken(token, step.content, step.start, step.stop), out);
+    case Kind::kFuse:
+      return Feed(index + 1, token, out);
+    case Kind::kCollect:
+      state.pending += token;
+      return;
+    case Kind::kReplace:
+      return Feed(index + 1, step.pattern.ReplaceAll(token, step.content, regex_), out);
+    case Kind::kStrip:
+      return Feed(index + 1, StripToken(token, step.content, step.start, step.stop), out);
     case Kind::kMetaspace: {
       const bool drop = state.seen++ == 0 && !step.keeps_first;
       return Feed(index + 1, WithSpaces(token, step.content, drop), out);

@@ -1,51 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
-// Reading fields of tokenizer.json objects with messages that name object and field. For .cc files of this folder.
+// Reading fields of tokenizer.json objects with messages that name object and field. For .cc files of this
+// folder.
 #pragma once
 
+#include <cstdint>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
-#include <string_view>
 
-#include "base/json.h"
+#include "base/result.h"
 
 namespace deepshock {
 
 constexpr int kMaxComponentDepth = 8;   // Sequence in Sequence
 constexpr size_t kMaxComponents = 256;  // of one Sequence
 
-inline bool IsAbsent(const Json& object, const char* key) {
-  return !object.is_object() || !object.contains(key) || object[key].is_null();
-}
-
-inline Result<std::string> ReadString(const Json& object, const char* key, const std::string& where) {
-  if (IsAbsent(object, key) || !object[key].is_string()) return Fail("{}: expected a string \"{}\"", where, key);
-  return object[key].get<std::string>();
-}
-
-inline Result<bool> ReadBool(const Json& object, const char* key, bool fallback, const std::string& where) {
-  if (IsAbsent(object, key)) return fallback;
-  if (!object[key].is_boolean()) return Fail("{}: expected true or false for \"{}\"", where, key);
-  return object[key].get<bool>();
-}
-
-inline Result<int64_t> ReadInteger(const Json& object, const char* key, int64_t low, int64_t high,
-                                   const std::string& where) {
-  if (IsAbsent(object, key) || !object[key].is_number_integer()) {
-    return Fail("{}: expected an integer \"{}\"", where, key);
-  }
-  const int64_t value = object[key].get<int64_t>();
-  if (value < low || value > high) {
-    return Fail("{}: expected \"{}\" between {} and {}, found {}", where, key, low, high, value);
-  }
-  return value;
-}
-
-// The parts of a Sequence.
-inline Result<const Json*> ReadParts(const Json& object, const char* key, int depth, const std::string& where) {
-  if (depth >= kMaxComponentDepth) return Fail("{}: expected at most {} nested levels", where, kMaxComponentDepth);
-  if (IsAbsent(object, key) || !object[key].is_array() || object[key].size() > kMaxComponents) {
-    return Fail("{}: expected an array \"{}\" of at most {} parts", where, key, kMaxComponents);
-  }
-  return &object[key];
-}
+// Whether `object` has no such key, or null there.
+bool IsAbsent(const nlohmann::json& object, const char* key);
+Result<std::string> ReadString(const nlohmann::json& object, const char* key, const std::string& where);
+Result<bool> ReadBool(const nlohmann::json& object, const char* key, bool fallback, const std::string& where);
+Result<int64_t> ReadInteger(const nlohmann::json& object, const char* key, int64_t low, int64_t high,
+                            const std::string& where);
+// The parts of a Sequence, an array.
+Result<const nlohmann::json*> ReadParts(const nlohmann::json& object, const char* key, int depth,
+                                        const std::string& where);
 
 }  // namespace deepshock

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Reads tokenizer.json. Vocabulary and merges, nearly all of its bytes, go straight from the parser's events into
-// tables; the rest becomes a small DOM.
+// Reads tokenizer.json. Vocabulary and merges, nearly all of its bytes, go straight from the parser's events
+// into tables; the rest becomes a small DOM.
 #include <map>
 #include <set>
 
+#include "base/json.h"
 #include "text/tokenizer_bpe.h"
 #include "text/tokenizer_fields.h"
 
@@ -20,7 +21,8 @@ struct MergeTexts {
   std::vector<Span> spans;
 };
 
-// nlohmann's SAX interface. `document` is the file without model.vocab (where it is an object) and model.merges.
+// nlohmann's SAX interface. `document` is the file without model.vocab (where it is an object) and
+// model.merges.
 class TokenizerReader final : public nlohmann::json_sax<Json> {
  public:
   Json document;
@@ -44,10 +46,14 @@ class TokenizerReader final : public nlohmann::json_sax<Json> {
 
   bool string(string_t& value) override {
     switch (where_) {
-      case Where::kDocument: return Value(Json(std::move(value)));
-      case Where::kVocab: return Fails(fmt::format("model.vocab: expected an id for \"{}\", found a string", key_));
-      case Where::kMerges: return MergeLine(value);
-      case Where::kMergePair: return MergeHalf(value);
+      case Where::kDocument:
+        return Value(Json(std::move(value)));
+      case Where::kVocab:
+        return Fails(fmt::format("model.vocab: expected an id for \"{}\", found a string", key_));
+      case Where::kMerges:
+        return MergeLine(value);
+      case Where::kMergePair:
+        return MergeHalf(value);
     }
     return false;
   }
@@ -68,7 +74,8 @@ class TokenizerReader final : public nlohmann::json_sax<Json> {
       key_ = value;
       return true;
     }
-    if (open_.back()->contains(value)) return Fails(fmt::format("key \"{}\" occurs twice in one object", value));
+    if (open_.back()->contains(value))
+      return Fails(fmt::format("key \"{}\" occurs twice in one object", value));
     keys_.back() = value;
     return true;
   }
@@ -124,16 +131,17 @@ class TokenizerReader final : public nlohmann::json_sax<Json> {
     return false;
   }
   bool Unexpected(const char* what) {
-    return Fails(where_ == Where::kVocab ? fmt::format("model.vocab: expected an id for \"{}\", found {}", key_, what)
-                                         : fmt::format("model.merges: merge {}: unexpected {}", merges.spans.size(),
-                                                       what));
+    return Fails(where_ == Where::kVocab
+                     ? fmt::format("model.vocab: expected an id for \"{}\", found {}", key_, what)
+                     : fmt::format("model.merges: merge {}: unexpected {}", merges.spans.size(), what));
   }
   bool AtModelMember(const char* name) const {
     return open_.size() == 2 && keys_[0] == "model" && keys_[1] == name && open_[1]->is_object();
   }
 
   bool Token(int64_t id) {
-    if (!Vocabulary::IsValidId(id)) return Fails(fmt::format("model.vocab: \"{}\" has an id out of range", key_));
+    if (!Vocabulary::IsValidId(id))
+      return Fails(fmt::format("model.vocab: \"{}\" has an id out of range", key_));
     if (!vocabulary_->Add(key_, static_cast<int32_t>(id))) {
       return Fails(fmt::format("model.vocab: \"{}\" or its id {} occurs twice", key_, id));
     }
@@ -190,9 +198,9 @@ class TokenizerReader final : public nlohmann::json_sax<Json> {
 
   Vocabulary* vocabulary_;
   Where where_ = Where::kDocument;
-  std::vector<Json*> open_;         // a parent is not touched while a child is open, so these stay valid
-  std::vector<std::string> keys_;   // the key being read in each open object
-  std::string key_;                 // in model.vocab
+  std::vector<Json*> open_;        // a parent is not touched while a child is open, so these stay valid
+  std::vector<std::string> keys_;  // the key being read in each open object
+  std::string key_;                // in model.vocab
   int halves_ = 0;
 };
 
@@ -203,9 +211,11 @@ Status ReadModel(const Json& model, const TokenizerReader& reader, bool byte_lev
     return Fail("model {} is not supported: expected \"BPE\"", model["type"].dump());
   }
   if (!reader.has_vocab) return Fail("model: expected an object \"vocab\"");
-  if (!IsAbsent(model, "dropout") && model["dropout"] != 0.0) return Fail("model: \"dropout\" is not supported");
+  if (!IsAbsent(model, "dropout") && model["dropout"] != 0.0)
+    return Fail("model: \"dropout\" is not supported");
   for (const char* key : {"continuing_subword_prefix", "end_of_word_suffix"}) {
-    if (!IsAbsent(model, key) && model[key] != "") return Fail("model: \"{}\" {} is not supported", key, model[key].dump());
+    if (!IsAbsent(model, key) && model[key] != "")
+      return Fail("model: \"{}\" {} is not supported", key, model[key].dump());
   }
   BpeOptions options;
   options.byte_level = byte_level;
@@ -223,7 +233,8 @@ Status ReadModel(const Json& model, const TokenizerReader& reader, bool byte_lev
   for (size_t i = 0; i < merges.spans.size(); ++i) {
     const MergeTexts::Span& span = merges.spans[i];
     DS_RETURN_IF_ERROR(bpe->AddMerge(texts.substr(span.offset, span.left),
-                                     texts.substr(span.offset + span.left, span.right), static_cast<int32_t>(i)));
+                                     texts.substr(span.offset + span.left, span.right),
+                                     static_cast<int32_t>(i)));
   }
   bpe->Finish(options);
   return {};
@@ -256,7 +267,8 @@ Result<std::vector<AddedToken>> ReadAddedTokens(const Json& document, const Voca
 // {"SpecialToken": {"id": "<s>"}} and {"Sequence": {"id": "A"}} of TemplateProcessing's "single".
 Status ReadTemplate(const Json& json, TokenizerParts* parts) {
   const std::string where = "post_processor TemplateProcessing";
-  if (IsAbsent(json, "single") || !json["single"].is_array()) return Fail("{}: expected an array \"single\"", where);
+  if (IsAbsent(json, "single") || !json["single"].is_array())
+    return Fail("{}: expected an array \"single\"", where);
   std::vector<int32_t> prefix, suffix;
   bool past_text = false;
   for (const Json& piece : json["single"]) {
