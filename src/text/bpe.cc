@@ -32,8 +32,11 @@ Status Bpe::AddMerge(std::string_view left, std::string_view right, int32_t rank
   const int32_t right_id = vocabulary_.Find(right);
   const int32_t merged = vocabulary_.Find(joined_);
   if (left_id < 0 || right_id < 0 || merged < 0) {
-    return Fail("merge {} (\"{}\" and \"{}\"): expected tokens of the vocabulary, found none for \"{}\"", rank, left,
-                right, left_id < 0 ? left : right_id < 0 ? right : std::string_view(joined_));
+    return Fail("merge {} (\"{}\" and \"{}\"): expected tokens of the vocabulary, found none for \"{}\"",
+                rank, left, right,
+                left_id < 0    ? left
+                : right_id < 0 ? right
+                               : std::string_view(joined_));
   }
   merges_.Set(left_id, right_id, {rank, merged});
   return {};
@@ -54,7 +57,8 @@ Status Bpe::AddMergesByScore(const std::vector<float>& scores, const std::vector
   merges_.Reserve(order.size() * 3);
   int32_t rank = 0;
   for (size_t i = 0; i < order.size(); ++i) {
-    if (i > 0 && score(order[i]) != score(order[i - 1])) ++rank;  // equal scores: the leftmost pair goes first
+    if (i > 0 && score(order[i]) != score(order[i - 1]))
+      ++rank;  // equal scores: the leftmost pair goes first
     const std::string_view text = vocabulary_.Text(order[i]);
     for (size_t cut = 1; cut < text.size(); ++cut) {
       if ((static_cast<uint8_t>(text[cut]) & 0xc0) == 0x80) continue;
@@ -85,7 +89,8 @@ void Bpe::Finish(const BpeOptions& options) {
   }
 }
 
-// Fills scratch.ids with the tokens of the word's characters, as BPE::merge_word of Hugging Face tokenizers does.
+// Fills scratch.ids with the tokens of the word's characters, as BPE::merge_word of Hugging Face tokenizers
+// does.
 void Bpe::FirstSymbols(std::string_view word, BpeScratch& scratch) const {
   std::vector<int32_t>& ids = scratch.ids;
   ids.clear();
@@ -115,9 +120,8 @@ void Bpe::FirstSymbols(std::string_view word, BpeScratch& scratch) const {
         AppendByteLevel(character, &spelled);
         character = spelled;
       }
-      const bool all = std::all_of(character.begin(), character.end(), [&](char c) {
-        return fallback_ids_[static_cast<uint8_t>(c)] >= 0;
-      });
+      const bool all = std::all_of(character.begin(), character.end(),
+                                   [&](char c) { return fallback_ids_[static_cast<uint8_t>(c)] >= 0; });
       if (all) {
         for (const char c : character) ids.push_back(fallback_ids_[static_cast<uint8_t>(c)]);
         continue;

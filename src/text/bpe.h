@@ -13,14 +13,14 @@
 
 namespace deepshock {
 
-// The bytes of GPT-2's byte-level alphabet: every byte is written as one printable character ("Ġ" is a space).
-// Source: bytes_to_unicode in openai/gpt-2, src/encoder.py.
+// The bytes of GPT-2's byte-level alphabet: every byte is written as one printable character ("Ġ" is a
+// space). Source: bytes_to_unicode in openai/gpt-2, src/encoder.py.
 uint32_t ByteToCodePoint(uint8_t byte);
 // -1 when no byte is written so.
 int CodePointToByte(uint32_t code_point);
 void AppendByteLevel(std::string_view bytes, std::string* out);
-// Undoes AppendByteLevel and returns true; returns false, with nothing appended, when a character is not in the
-// alphabet.
+// Undoes AppendByteLevel and returns true; returns false, with nothing appended, when a character is not in
+// the alphabet.
 bool AppendFromByteLevel(std::string_view text, std::string* bytes);
 
 // Texts with ids, both ways. Ids may have gaps.

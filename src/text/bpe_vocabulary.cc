@@ -28,8 +28,8 @@ struct ByteAlphabet {
 };
 constexpr ByteAlphabet kAlphabet;
 
-// Random, so that no file can be made whose strings all fall into one slot. Where things lie in the tables changes
-// from run to run; what is found does not.
+// Random, so that no file can be made whose strings all fall into one slot. Where things lie in the tables
+// changes from run to run; what is found does not.
 uint64_t HashSeed() {
   static const uint64_t seed = (uint64_t{std::random_device{}()} << 32 | std::random_device{}()) | 1;
   return seed;
@@ -69,7 +69,9 @@ size_t SlotsFor(size_t count) {
 
 uint32_t ByteToCodePoint(uint8_t byte) { return kAlphabet.code_point[byte]; }
 
-int CodePointToByte(uint32_t code_point) { return code_point < kAlphabetEnd ? kAlphabet.byte[code_point] : -1; }
+int CodePointToByte(uint32_t code_point) {
+  return code_point < kAlphabetEnd ? kAlphabet.byte[code_point] : -1;
+}
 
 void AppendByteLevel(std::string_view bytes, std::string* out) {
   for (const char c : bytes) AppendUtf8(ByteToCodePoint(static_cast<uint8_t>(c)), out);
@@ -118,12 +120,14 @@ bool Vocabulary::Add(std::string_view text, int32_t id) {
     spans_[index] = {arena_.size(), static_cast<uint32_t>(text.size()), true};
     arena_ += text;
   }
-  if (static_cast<size_t>(num_texts_ + 1) * 2 > slots_.size()) Rehash(SlotsFor(static_cast<size_t>(num_texts_) * 2 + 1));
+  if (static_cast<size_t>(num_texts_ + 1) * 2 > slots_.size())
+    Rehash(SlotsFor(static_cast<size_t>(num_texts_) * 2 + 1));
   const uint64_t tag = HashBytes(text) >> 32;
   const size_t mask = slots_.size() - 1;
   size_t at = static_cast<size_t>(tag) & mask;
   for (; slots_[at] != 0; at = (at + 1) & mask) {
-    if (slots_[at] >> 32 == tag && Text(static_cast<int32_t>(slots_[at] & 0xffffffff) - 1) == text) return false;
+    if (slots_[at] >> 32 == tag && Text(static_cast<int32_t>(slots_[at] & 0xffffffff) - 1) == text)
+      return false;
   }
   if (!fresh) return false;
   slots_[at] = tag << 32 | static_cast<uint64_t>(id + 1);
@@ -174,7 +178,8 @@ void MergeTable::Rehash(size_t num_slots) {
 
 void MergeTable::Set(int32_t left, int32_t right, Merge merge) {
   if ((size_ + 1) * 2 > slots_.size()) Rehash(SlotsFor(size_ * 2 + 1));
-  const uint64_t key = static_cast<uint64_t>(static_cast<uint32_t>(left)) << 32 | static_cast<uint32_t>(right);
+  const uint64_t key =
+      static_cast<uint64_t>(static_cast<uint32_t>(left)) << 32 | static_cast<uint32_t>(right);
   Slot& slot = slots_[FindSlot(key)];
   if (slot.key == kEmpty) ++size_;
   slot = {key, merge};
@@ -182,7 +187,8 @@ void MergeTable::Set(int32_t left, int32_t right, Merge merge) {
 
 MergeTable::Merge MergeTable::Find(int32_t left, int32_t right) const {
   if (slots_.empty()) return {};
-  const uint64_t key = static_cast<uint64_t>(static_cast<uint32_t>(left)) << 32 | static_cast<uint32_t>(right);
+  const uint64_t key =
+      static_cast<uint64_t>(static_cast<uint32_t>(left)) << 32 | static_cast<uint32_t>(right);
   return slots_[FindSlot(key)].merge;
 }
 

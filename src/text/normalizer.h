@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Normalizers of a tokenizer: what happens to text before it is split. Sequence, NFC, NFD, NFKC, NFKD, Replace,
-// Prepend, Strip, Lowercase and StripAccents of tokenizer.json; any other is refused by name. Immutable.
+// Normalizers of a tokenizer: what happens to text before it is split. Sequence, NFC, NFD, NFKC, NFKD,
+// Replace, Prepend, Strip, Lowercase and StripAccents of tokenizer.json; any other is refused by name.
+// Immutable.
 #pragma once
 
 #include <memory>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Pre-tokenizers: how normalized text is split into the words that BPE works on. Sequence, Split, Digits, ByteLevel,
-// Metaspace, Punctuation, Whitespace and WhitespaceSplit of tokenizer.json; any other is refused by name.
-// Immutable; used from many threads, each with its own PreTokenizeScratch.
+// Pre-tokenizers: how normalized text is split into the words that BPE works on. Sequence, Split, Digits,
+// ByteLevel, Metaspace, Punctuation, Whitespace and WhitespaceSplit of tokenizer.json; any other is refused
+// by name. Immutable; used from many threads, each with its own PreTokenizeScratch.
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>
@@ -18,7 +18,7 @@ enum class SplitBehavior { kRemoved, kIsolated, kMergedWithPrevious, kMergedWith
 
 struct PreTokenizeScratch {
   RegexScratch regex;
-  std::string_view text;          // the result: words are ranges of it
+  std::string_view text;  // the result: words are ranges of it
   std::vector<TextRange> words;
   // Only for PreTokenizer's own use.
   std::string buffer, next_buffer;

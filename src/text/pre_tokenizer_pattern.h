@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A place-finder in text: a regular expression, a literal, or a class of characters. Normalizers replace what it
-// finds; pre-tokenizers split there. Immutable.
+// A place-finder in text: a regular expression, a literal, or a class of characters. Normalizers replace what
+// it finds; pre-tokenizers split there. Immutable.
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>

@@ -13,8 +13,8 @@ namespace {
 
 // Steps of backtracking for one match. Published patterns need a few per character of the match.
 constexpr uint32_t kMatchLimit = 50'000'000;
-constexpr uint32_t kHeapLimitKib = 1 << 20;            // for the interpreter, where it has to take over
-constexpr size_t kJitStackBytes = size_t{64} << 20;    // reserved, not touched until needed
+constexpr uint32_t kHeapLimitKib = 1 << 20;          // for the interpreter, where it has to take over
+constexpr size_t kJitStackBytes = size_t{64} << 20;  // reserved, not touched until needed
 
 std::string Pcre2Message(int code) {
   PCRE2_UCHAR buffer[256];
@@ -86,8 +86,8 @@ Result<Regex> Regex::Compile(std::string_view pattern) {
   PCRE2_SIZE offset = 0;
   // In Oniguruma's syntax ^ and $ match at every line.
   impl->code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(translated.data()), translated.size(),
-                             PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C, &error, &offset,
-                             context);
+                             PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C, &error,
+                             &offset, context);
   pcre2_compile_context_free(context);
   if (impl->code == nullptr) {
     return Fail("regular expression \"{}\": {} (at byte {} of \"{}\")", pattern, Pcre2Message(error), offset,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// A compiled regular expression (PCRE2, just-in-time compiled where the machine allows it). Patterns are written in
-// Oniguruma's syntax, as tokenizer.json has them. Immutable; used from many threads, each with its own RegexScratch.
-// Subjects must be valid UTF-8.
+// A compiled regular expression (PCRE2, just-in-time compiled where the machine allows it). Patterns are
+// written in Oniguruma's syntax, as tokenizer.json has them. Immutable; used from many threads, each with its
+// own RegexScratch. Subjects must be valid UTF-8.
 #pragma once
 
 #include <cstddef>
@@ -42,9 +42,9 @@ class Regex {
   Regex(Regex&&) noexcept;
   Regex& operator=(Regex&&) noexcept;
 
-  // Fills `matches` with the non-overlapping matches, left to right. An empty match directly after another match
-  // does not count (as in Oniguruma's find_iter). A pattern that backtracks past the match limit finds nothing
-  // more: the time stays bounded whatever the file's pattern is.
+  // Fills `matches` with the non-overlapping matches, left to right. An empty match directly after another
+  // match does not count (as in Oniguruma's find_iter). A pattern that backtracks past the match limit finds
+  // nothing more: the time stays bounded whatever the file's pattern is.
   void FindAll(std::string_view subject, RegexScratch& scratch, std::vector<TextRange>* matches) const;
 
   // False where the machine forbids generated code; matching is the same, only slower.
@@ -56,9 +56,10 @@ class Regex {
   std::unique_ptr<Impl> impl_;
 };
 
-// PCRE2 knows the characters of its own Unicode version (14 in Debian 12); Hugging Face tokenizers' engine knows
-// Unicode 16. Returns `text` with every character that the two may class differently replaced by an older one of the
-// same general category and the same length, for matching only; empty when there is none, which is the usual case.
+// PCRE2 knows the characters of its own Unicode version (14 in Debian 12); Hugging Face tokenizers' engine
+// knows Unicode 16. Returns `text` with every character that the two may class differently replaced by an
+// older one of the same general category and the same length, for matching only; empty when there is none,
+// which is the usual case.
 std::string TextForMatching(std::string_view text);
 // The same for one character; itself where nothing differs.
 uint32_t CharForMatching(uint32_t code_point);

@@ -37,30 +37,29 @@ struct Category {
   const char* name;
   const char* long_name;
 };
+// clang-format off
 constexpr Category kCategories[] = {
-    {"L", "letter"},           {"Lu", "uppercaseletter"},   {"Ll", "lowercaseletter"},
-    {"Lt", "titlecaseletter"}, {"Lm", "modifierletter"},    {"Lo", "otherletter"},
-    {"M", "mark"},             {"Mn", "nonspacingmark"},    {"Mc", "spacingmark"},
-    {"Me", "enclosingmark"},   {"N", "number"},             {"Nd", "decimalnumber"},
-    {"Nl", "letternumber"},    {"No", "othernumber"},       {"P", "punctuation"},
-    {"Pc", "connectorpunctuation"}, {"Pd", "dashpunctuation"}, {"Ps", "openpunctuation"},
-    {"Pe", "closepunctuation"}, {"Pi", "initialpunctuation"}, {"Pf", "finalpunctuation"},
-    {"Po", "otherpunctuation"}, {"S", "symbol"},            {"Sm", "mathsymbol"},
-    {"Sc", "currencysymbol"},  {"Sk", "modifiersymbol"},    {"So", "othersymbol"},
-    {"Z", "separator"},        {"Zs", "spaceseparator"},    {"Zl", "lineseparator"},
-    {"Zp", "paragraphseparator"}, {"C", "other"},           {"Cc", "control"},
-    {"Cf", "format"},          {"Cs", "surrogate"},         {"Co", "privateuse"},
+    {"L", "letter"}, {"Lu", "uppercaseletter"}, {"Ll", "lowercaseletter"}, {"Lt", "titlecaseletter"},
+    {"Lm", "modifierletter"}, {"Lo", "otherletter"}, {"M", "mark"}, {"Mn", "nonspacingmark"},
+    {"Mc", "spacingmark"}, {"Me", "enclosingmark"}, {"N", "number"}, {"Nd", "decimalnumber"},
+    {"Nl", "letternumber"}, {"No", "othernumber"}, {"P", "punctuation"}, {"Pc", "connectorpunctuation"},
+    {"Pd", "dashpunctuation"}, {"Ps", "openpunctuation"}, {"Pe", "closepunctuation"},
+    {"Pi", "initialpunctuation"}, {"Pf", "finalpunctuation"}, {"Po", "otherpunctuation"}, {"S", "symbol"},
+    {"Sm", "mathsymbol"}, {"Sc", "currencysymbol"}, {"Sk", "modifiersymbol"}, {"So", "othersymbol"},
+    {"Z", "separator"}, {"Zs", "spaceseparator"}, {"Zl", "lineseparator"}, {"Zp", "paragraphseparator"},
+    {"C", "other"}, {"Cc", "control"}, {"Cf", "format"}, {"Cs", "surrogate"}, {"Co", "privateuse"},
     {"Cn", "unassigned"},
 };
+// clang-format on
 
 // One [...], or what \w and the like stand for.
 struct CharClass {
   bool negated = false;
-  std::string members;                   // PCRE2 text
-  std::vector<std::string> categories;   // the members, where all of them are general categories
+  std::string members;                  // PCRE2 text
+  std::vector<std::string> categories;  // the members, where all of them are general categories
   bool only_categories = true;
-  std::vector<CharClass> nested;         // united with `members`
-  std::vector<CharClass> intersected;    // further operands of &&
+  std::vector<CharClass> nested;       // united with `members`
+  std::vector<CharClass> intersected;  // further operands of &&
 
   bool IsFlat() const { return nested.empty() && intersected.empty(); }
   void Add(std::string_view text) {
@@ -74,11 +73,12 @@ class Translator {
   explicit Translator(std::string_view pattern) : pattern_(pattern) {}
 
   Result<std::string> Run() {
-    // Tried at every position of a run of blanks this is quadratic. Where an earlier start in the same run failed,
-    // a later one fails too, so only starts at the run's beginning or after a match (\G) need trying.
+    // Tried at every position of a run of blanks this is quadratic. Where an earlier start in the same run
+    // failed, a later one fails too, so only starts at the run's beginning or after a match (\G) need trying.
     if (pattern_ == "\\s+$") return std::string("(?:\\G|(?<!\\s))\\s+$");
     if (pattern_.size() > kMaxPatternBytes) {
-      return Fail("a regular expression of {} bytes: at most {} are taken", pattern_.size(), kMaxPatternBytes);
+      return Fail("a regular expression of {} bytes: at most {} are taken", pattern_.size(),
+                  kMaxPatternBytes);
     }
     const Status status = Translate();
     if (!status.ok()) return status.WithContext(fmt::format("regular expression \"{}\"", pattern_));
@@ -99,14 +99,18 @@ class Translator {
     while (!AtEnd()) {
       const char c = Peek();
       switch (c) {
-        case '\\': DS_RETURN_IF_ERROR(Escape()); break;
+        case '\\':
+          DS_RETURN_IF_ERROR(Escape());
+          break;
         case '[': {
           ++pos_;
           DS_ASSIGN(const CharClass parsed, ParseClass(0));
           EmitAtom(Emit(parsed));
           break;
         }
-        case '(': DS_RETURN_IF_ERROR(OpenGroup()); break;
+        case '(':
+          DS_RETURN_IF_ERROR(OpenGroup());
+          break;
         case ')':
           if (groups_.empty()) return Fail("\")\" without \"(\" at byte {}", pos_);
           atom_start_ = groups_.back();
@@ -121,8 +125,12 @@ class Translator {
           break;
         case '*':
         case '+':
-        case '?': SimpleQuantifier(); break;
-        case '{': Interval(); break;
+        case '?':
+          SimpleQuantifier();
+          break;
+        case '{':
+          Interval();
+          break;
         case '}':
         case ']':
           EmitAtom(c == '}' ? "\\}" : "\\]");
@@ -234,7 +242,8 @@ class Translator {
     if (at >= pattern_.size()) return Fail("\"(\" without \")\"");
     const bool scoped = pattern_[at] == ':';
     // In the middle of a branch Oniguruma lets the option swallow the later branches too.
-    if (!scoped && !at_group_start) return Fail("unsupported: option in the middle of a group at byte {}", pos_);
+    if (!scoped && !at_group_start)
+      return Fail("unsupported: option in the middle of a group at byte {}", pos_);
     out_ += "(?" + flags + (scoped ? ":" : ")");
     pos_ = at + 1;
     if (scoped) return PushGroup(start);
@@ -286,7 +295,8 @@ class Translator {
         EmitAtom("(?>\\r\\n|[\\n-\\r\\x{85}\\x{2028}\\x{2029}])");
         pos_ += 2;
         return {};
-      default: break;
+      default:
+        break;
     }
     if (c >= '1' && c <= '9') {
       EmitAtom(fmt::format("\\g{{{}}}", c));
@@ -305,14 +315,22 @@ class Translator {
     const char c = pattern_[pos_ + 1];
     pos_ += 2;
     switch (c) {
-      case 't': return uint32_t{0x09};
-      case 'n': return uint32_t{0x0a};
-      case 'v': return uint32_t{0x0b};
-      case 'f': return uint32_t{0x0c};
-      case 'r': return uint32_t{0x0d};
-      case 'a': return uint32_t{0x07};
-      case 'e': return uint32_t{0x1b};
-      case 'u': return HexDigits(4, 4, start);
+      case 't':
+        return uint32_t{0x09};
+      case 'n':
+        return uint32_t{0x0a};
+      case 'v':
+        return uint32_t{0x0b};
+      case 'f':
+        return uint32_t{0x0c};
+      case 'r':
+        return uint32_t{0x0d};
+      case 'a':
+        return uint32_t{0x07};
+      case 'e':
+        return uint32_t{0x1b};
+      case 'u':
+        return HexDigits(4, 4, start);
       case 'x':
         if (Peek() == '{') {
           ++pos_;
@@ -322,7 +340,8 @@ class Translator {
           return value;
         }
         return HexDigits(1, 2, start);
-      default: break;
+      default:
+        break;
     }
     if (static_cast<unsigned char>(c) < 0x80) {
       if (std::isalnum(static_cast<unsigned char>(c))) return Fail("unsupported escape \"\\{}\"", c);
@@ -360,11 +379,17 @@ class Translator {
     if (c == 'p' || c == 'P') return Property(into);
     pos_ += 2;
     switch (c) {
-      case 'd': return AddCategory("Nd", into);
-      case 'D': into->Add("\\P{Nd}"); return {};
+      case 'd':
+        return AddCategory("Nd", into);
+      case 'D':
+        into->Add("\\P{Nd}");
+        return {};
       case 's':
-      case 'S': into->Add(negated ? "\\S" : "\\s"); return {};
-      default: break;
+      case 'S':
+        into->Add(negated ? "\\S" : "\\s");
+        return {};
+      default:
+        break;
     }
     const char* members = c == 'w' || c == 'W' ? kWord : kHexDigit;
     AddMembers(members, negated, into);
@@ -389,7 +414,8 @@ class Translator {
     const size_t start = pos_;
     bool negated = Peek(1) == 'P';
     const size_t end = pattern_.find('}', pos_);
-    if (Peek(2) != '{' || end == std::string_view::npos) return Fail("expected \"{{name}}\" after \\p at byte {}", pos_);
+    if (Peek(2) != '{' || end == std::string_view::npos)
+      return Fail("expected \"{{name}}\" after \\p at byte {}", pos_);
     std::string_view given = pattern_.substr(pos_ + 3, end - pos_ - 3);
     pos_ = end + 1;
     if (!given.empty() && given.front() == '^') {
@@ -462,11 +488,13 @@ class Translator {
     }
     operands.push_back(std::move(operand));
     for (const CharClass& one : operands) {
-      if (one.members.empty() && one.nested.empty()) return Fail("empty character class before byte {}", pos_);
+      if (one.members.empty() && one.nested.empty())
+        return Fail("empty character class before byte {}", pos_);
     }
     result = std::move(operands[0]);
     if (operands.size() > 1) {
-      result.intersected.assign(std::make_move_iterator(operands.begin() + 1), std::make_move_iterator(operands.end()));
+      result.intersected.assign(std::make_move_iterator(operands.begin() + 1),
+                                std::make_move_iterator(operands.end()));
     }
     result.negated = negated;
     return result;
@@ -543,9 +571,10 @@ class Translator {
     // [categories&&[^others]] is one negated class: the remaining categories and the others.
     if (set.intersected.size() == 1 && left.IsFlat() && left.only_categories) {
       const CharClass& right = set.intersected[0];
-      const bool wrapped = right.IsFlat() ? false : right.members.empty() && right.nested.size() == 1 &&
-                                                        right.intersected.empty() && right.nested[0].IsFlat() &&
-                                                        right.nested[0].negated;
+      const bool wrapped = right.IsFlat() ? false
+                                          : right.members.empty() && right.nested.size() == 1 &&
+                                                right.intersected.empty() && right.nested[0].IsFlat() &&
+                                                right.nested[0].negated;
       if (wrapped) return "[^" + OtherCategories(left.categories) + right.nested[0].members + "]";
     }
     std::string body = "(?:";

@@ -23,14 +23,14 @@ std::vector<std::string> Find(std::string_view pattern, const std::string& text)
 using Texts = std::vector<std::string>;
 
 TEST(Regex, ReadsOnigurumasSyntax) {
-  EXPECT_EQ(Find(R"(\h+)", "xbeef g"), Texts({"beef"}));             // hexadecimal digits
+  EXPECT_EQ(Find(R"(\h+)", "xbeef g"), Texts({"beef"}));                // hexadecimal digits
   EXPECT_EQ(Find(R"(\p{N}{1,3}+)", "12345 6"), Texts({"12345", "6"}));  // repeats, not possessive
   EXPECT_EQ(Find(R"(a{,2}b)", "aaab"), Texts({"aab"}));
-  EXPECT_EQ(Find(R"(a{2}?b)", "aab b"), Texts({"aab", "b"}));        // optional, not lazy
+  EXPECT_EQ(Find(R"(a{2}?b)", "aab b"), Texts({"aab", "b"}));  // optional, not lazy
   EXPECT_EQ(Find(R"(a{x})", "a{x}"), Texts({"a{x}"}));
-  EXPECT_EQ(Find(R"((?m:a.b))", "a\nb"), Texts({"a\nb"}));           // m lets the dot match a newline
+  EXPECT_EQ(Find(R"((?m:a.b))", "a\nb"), Texts({"a\nb"}));  // m lets the dot match a newline
   EXPECT_EQ(Find(R"(a.b)", "a\nb"), Texts());
-  EXPECT_EQ(Find(R"(^.)", "ab\ncd"), Texts({"a", "c"}));             // ^ and $ know lines
+  EXPECT_EQ(Find(R"(^.)", "ab\ncd"), Texts({"a", "c"}));  // ^ and $ know lines
   EXPECT_EQ(Find(R"([a-z&&[^aeiou]]+)", "abcde"), Texts({"bcd"}));
   EXPECT_EQ(Find(R"([\p{Lu}\p{Ll}&&[^\p{Latin}]]+)", "aжd1"), Texts({"ж"}));
   EXPECT_EQ(Find(R"([a[0-9]]+)", "ba12"), Texts({"a12"}));
@@ -46,11 +46,11 @@ TEST(Regex, ReadsOnigurumasSyntax) {
 }
 
 TEST(Regex, ClassesFollowTheNewerUnicode) {
-  EXPECT_EQ(Find(R"(\s)", "\xe1\xa0\x8e"), Texts());                    // U+180E is no blank any more
-  EXPECT_EQ(Find(R"(\p{L})", "\xf0\xb1\x8d\x90").size(), 1u);          // U+31350, Unicode 15
+  EXPECT_EQ(Find(R"(\s)", "\xe1\xa0\x8e"), Texts());           // U+180E is no blank any more
+  EXPECT_EQ(Find(R"(\p{L})", "\xf0\xb1\x8d\x90").size(), 1u);  // U+31350, Unicode 15
   EXPECT_EQ(Find(R"(\p{Han})", "\xf0\xb1\x8d\x90").size(), 1u);
-  EXPECT_EQ(Find(R"(\p{Han})", "\xe3\x83\xbb").size(), 0u);            // U+30FB: the script, not its extensions
-  EXPECT_EQ(Find(R"(\w)", "\xcc\x81").size(), 1u);                     // marks are word characters
+  EXPECT_EQ(Find(R"(\p{Han})", "\xe3\x83\xbb").size(), 0u);  // U+30FB: the script, not its extensions
+  EXPECT_EQ(Find(R"(\w)", "\xcc\x81").size(), 1u);           // marks are word characters
   EXPECT_TRUE(TextForMatching("plain ascii, ж, 中文, 😀").empty());
 }
 
@@ -60,8 +60,9 @@ TEST(Regex, CountsEmptyMatchesAsOnigurumaDoes) {
 }
 
 TEST(Regex, RefusesWhatItCannotExpress) {
-  for (const char* pattern : {"(", ")", "[", "[]", "a\\", "(?~a)", "(?y{g})", "\\p{Nonsense}", "\\u12", "[b-a]",
-                              "a(?i)b|c", "[[:graph:]]", "\\x{d800}", "\\x{110000}", "(*FAIL)", "\\C"}) {
+  for (const char* pattern :
+       {"(", ")", "[", "[]", "a\\", "(?~a)", "(?y{g})", "\\p{Nonsense}", "\\u12", "[b-a]", "a(?i)b|c",
+        "[[:graph:]]", "\\x{d800}", "\\x{110000}", "(*FAIL)", "\\C"}) {
     const auto regex = Regex::Compile(pattern);
     EXPECT_FALSE(regex.ok()) << pattern;
   }
@@ -76,9 +77,7 @@ TEST(Regex, LongTextNeedsNoSpecialStack) {
   }
 }
 
-TEST(Regex, TimeIsBoundedWhateverThePattern) {
-  EXPECT_EQ(Find("(?:a+)+b", std::string(64, 'a')), Texts());
-}
+TEST(Regex, TimeIsBoundedWhateverThePattern) { EXPECT_EQ(Find("(?:a+)+b", std::string(64, 'a')), Texts()); }
 
 TEST(Regex, TrailingBlanksAreNotTriedAtEveryPosition) {
   const std::string text = std::string(400000, ' ') + "x" + std::string(5, ' ');
@@ -86,9 +85,7 @@ TEST(Regex, TrailingBlanksAreNotTriedAtEveryPosition) {
   EXPECT_EQ(Find(R"(\s+$)", "a  \n\n b \n"), Texts({"  \n", " \n"}));
 }
 
-TEST(Regex, EscapesLiterals) {
-  EXPECT_EQ(Find(EscapeRegex("a.*[é]\n"), "a.*[é]\n"), Texts({"a.*[é]\n"}));
-}
+TEST(Regex, EscapesLiterals) { EXPECT_EQ(Find(EscapeRegex("a.*[é]\n"), "a.*[é]\n"), Texts({"a.*[é]\n"})); }
 
 }  // namespace
 }  // namespace deepshock

@@ -16,7 +16,7 @@
 namespace deepshock {
 
 struct EncodeOptions {
-  bool add_special_tokens = false;  // what the post-processor adds (BOS, usually)
+  bool add_special_tokens = false;   // what the post-processor adds (BOS, usually)
   bool parse_special_tokens = true;  // "<|im_start|>" in the text is that token; false: it is plain text
 };
 
@@ -44,7 +44,8 @@ class Tokenizer {
   // The same, token by token, each at its own cost.
   virtual std::unique_ptr<TokenDecoder> NewDecoder(bool skip_special_tokens) const = 0;
 
-  // The raw bytes that one token stands for inside a text (no leading-space stripping); empty for an unknown id.
+  // The raw bytes that one token stands for inside a text (no leading-space stripping); empty for an unknown
+  // id.
   virtual std::string TokenBytes(int32_t id) const = 0;
 
   virtual int64_t vocab_size() const = 0;  // highest id + 1
@@ -59,26 +60,30 @@ Result<std::unique_ptr<Tokenizer>> TokenizerFromJson(std::string_view json, cons
 
 // The tokenizer.ggml.* keys of a GGUF, read by the caller (formats is this folder's neighbour, not below it).
 struct GgufVocabulary {
-  std::string model;                       // "gpt2" (byte-level BPE) or "llama" (SentencePiece-style BPE)
-  std::string pre;                         // pre-tokeniser name: "deepseek-v3", "qwen2", "llama-bpe", ...
-  std::vector<std::string_view> tokens;    // [V]
-  std::vector<int64_t> types;              // [V] or empty (all normal); 1 normal, 2 unknown, 3 control, 4 user defined, 5 unused, 6 byte
-  std::vector<std::string_view> merges;    // "a b"
-  std::vector<float> scores;               // [V] for "llama"
+  std::string model;                     // "gpt2" (byte-level BPE) or "llama" (SentencePiece-style BPE)
+  std::string pre;                       // pre-tokeniser name: "deepseek-v3", "qwen2", "llama-bpe", ...
+  std::vector<std::string_view> tokens;  // [V]
+  std::vector<int64_t>
+      types;  // [V] or empty (all normal); 1 normal, 2 unknown, 3 control, 4 user defined, 5 unused, 6 byte
+  std::vector<std::string_view> merges;  // "a b"
+  std::vector<float> scores;             // [V] for "llama"
   int32_t bos = -1, eos = -1, unknown = -1, padding = -1;
   bool add_bos = false, add_eos = false, add_space_prefix = true;
 };
-// Copies what it keeps. The same ids as the model's tokenizer.json gives. An unknown `pre` is refused with the list
-// of those known; empty means "default". Not in a GGUF, and so not here: lstrip, rstrip, single_word.
-Result<std::unique_ptr<Tokenizer>> TokenizerFromGguf(const GgufVocabulary& vocabulary, const std::string& name);
+// Copies what it keeps. The same ids as the model's tokenizer.json gives. An unknown `pre` is refused with
+// the list of those known; empty means "default". Not in a GGUF, and so not here: lstrip, rstrip,
+// single_word.
+Result<std::unique_ptr<Tokenizer>> TokenizerFromGguf(const GgufVocabulary& vocabulary,
+                                                     const std::string& name);
 
 // The names of pre-tokenizers that TokenizerFromGguf knows, most specific names of published models first.
 std::vector<std::string_view> GgufPreTokenizers();
 
-// Turns a growing token sequence into text for streaming: Push returns the text that is final so far and never ends
-// inside a UTF-8 character; Finish returns the rest (an unfinished character as U+FFFD).
-// The concatenation equals Decode of the whole sequence. With byte-fallback vocabularies a run of byte tokens is
-// held back until it ends, because one bad byte spoils the whole run (as in Hugging Face tokenizers). One thread.
+// Turns a growing token sequence into text for streaming: Push returns the text that is final so far and
+// never ends inside a UTF-8 character; Finish returns the rest (an unfinished character as U+FFFD). The
+// concatenation equals Decode of the whole sequence. With byte-fallback vocabularies a run of byte tokens is
+// held back until it ends, because one bad byte spoils the whole run (as in Hugging Face tokenizers). One
+// thread.
 class StreamDecoder {
  public:
   // The tokenizer must outlive it.

@@ -18,7 +18,9 @@ bool EndsWithWord(std::string_view text) {
   return !text.empty() && IsWordChar(DecodeUtf8(text.substr(LastCharacter(text))).code_point);
 }
 
-bool StartsWithWord(std::string_view text) { return !text.empty() && IsWordChar(DecodeUtf8(text).code_point); }
+bool StartsWithWord(std::string_view text) {
+  return !text.empty() && IsWordChar(DecodeUtf8(text).code_point);
+}
 
 // Where the blanks at the end of `text` begin.
 size_t BlanksAtEnd(std::string_view text) {
@@ -45,7 +47,8 @@ size_t BlanksAtStart(std::string_view text) {
 Status AddedTokenMatcher::Add(const AddedToken& token, std::string_view content) {
   if (content.empty()) return {};  // matches nowhere
   if (content.size() > kMaxContentBytes) {
-    return Fail("added token {}: expected at most {} bytes, found {}", token.id, kMaxContentBytes, content.size());
+    return Fail("added token {}: expected at most {} bytes, found {}", token.id, kMaxContentBytes,
+                content.size());
   }
   uint32_t node = 0;
   for (const char c : content) {
@@ -94,7 +97,8 @@ std::vector<TextPart> AddedTokenMatcher::Split(std::string_view text, bool parse
     size_t end = at + length;
     at = end;
     if (token->special && !parse_special_tokens) continue;
-    if (token->single_word && (EndsWithWord(text.substr(0, begin)) || StartsWithWord(text.substr(end)))) continue;
+    if (token->single_word && (EndsWithWord(text.substr(0, begin)) || StartsWithWord(text.substr(end))))
+      continue;
     if (token->right_strip) {
       end = end <= blanks_end ? blanks_end : end + BlanksAtStart(text.substr(end));
       blanks_end = end;

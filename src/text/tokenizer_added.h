@@ -17,7 +17,7 @@ namespace deepshock {
 struct AddedToken {
   int32_t id = -1;
   std::string content;
-  bool special = false;      // left out of Decode when asked; plain text when special tokens are not to be parsed
+  bool special = false;  // left out of Decode when asked; plain text when special tokens are not to be parsed
   bool normalized = false;   // looked for in the normalized text
   bool left_strip = false;   // swallows the blanks before it
   bool right_strip = false;  // swallows the blanks after it
@@ -52,9 +52,9 @@ class AddedTokenMatcher {
     int32_t token = -1;  // in tokens_
   };
   std::vector<AddedToken> tokens_;
-  std::vector<Node> nodes_ = std::vector<Node>(1);           // of a trie over bytes; [0] is the root
-  std::array<uint32_t, 256> first_{};                        // the root's children; 0: none
-  std::unordered_map<uint64_t, uint32_t> children_;          // node * 256 + byte -> node
+  std::vector<Node> nodes_ = std::vector<Node>(1);   // of a trie over bytes; [0] is the root
+  std::array<uint32_t, 256> first_{};                // the root's children; 0: none
+  std::unordered_map<uint64_t, uint32_t> children_;  // node * 256 + byte -> node
 };
 
 }  // namespace deepshock

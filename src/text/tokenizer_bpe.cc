@@ -47,8 +47,9 @@ class BpeTokenizer final : public Tokenizer {
         added_.Add(token.content, token.id);
         if (special) special_ids_.push_back(token.id);
         AddedTokenMatcher& matcher = token.normalized ? normalized_matcher_ : raw_matcher_;
-        DS_RETURN_IF_ERROR(matcher.Add(
-            token, token.normalized ? parts_.normalizer.Apply(token.content, scratch, &buffer) : token.content));
+        DS_RETURN_IF_ERROR(matcher.Add(token, token.normalized
+                                                  ? parts_.normalizer.Apply(token.content, scratch, &buffer)
+                                                  : token.content));
       }
     }
     std::sort(special_ids_.begin(), special_ids_.end());
@@ -118,12 +119,14 @@ class BpeTokenizer final : public Tokenizer {
       if (part.id >= 0) {
         ids->push_back(part.id);
       } else {
-        EncodeWords(text.substr(part.begin, part.end - part.begin), at_start && part.begin == 0, scratch, ids);
+        EncodeWords(text.substr(part.begin, part.end - part.begin), at_start && part.begin == 0, scratch,
+                    ids);
       }
     }
   }
 
-  void EncodeWords(std::string_view text, bool at_start, EncodeScratch& scratch, std::vector<int32_t>* ids) const {
+  void EncodeWords(std::string_view text, bool at_start, EncodeScratch& scratch,
+                   std::vector<int32_t>* ids) const {
     PreTokenizeScratch& pre = scratch.pre_tokenize;
     parts_.pre_tokenizer.Split(text, at_start, pre);
     for (const TextRange& word : pre.words) {

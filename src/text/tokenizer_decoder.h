@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Decoders of a tokenizer: how the texts of tokens become text again. Sequence, ByteLevel, ByteFallback, Fuse,
-// Replace, Strip and Metaspace of tokenizer.json; any other is refused by name.
-// A DecoderSteps is immutable; each running DecodePipeline belongs to one thread.
+// Decoders of a tokenizer: how the texts of tokens become text again. Sequence, ByteLevel, ByteFallback,
+// Fuse, Replace, Strip and Metaspace of tokenizer.json; any other is refused by name. A DecoderSteps is
+// immutable; each running DecodePipeline belongs to one thread.
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>
@@ -28,8 +28,8 @@ class DecoderSteps {
   };
   struct Step {
     Kind kind;
-    TextPattern pattern{};  // kReplace
-    std::string content{};  // kReplace: what to put; kStrip, kMetaspace: the character
+    TextPattern pattern{};       // kReplace
+    std::string content{};       // kReplace: what to put; kStrip, kMetaspace: the character
     size_t start = 0, stop = 0;  // kStrip: how many to remove at most
     bool keeps_first = false;    // kMetaspace: the first token's spaces stay
   };
@@ -53,8 +53,8 @@ class DecoderSteps {
   bool joined_ = false;  // while building: the steps so far end in one joined text
 };
 
-// One decoding under way. Whatever Push has appended is final and whole characters; each call costs what its own
-// token costs.
+// One decoding under way. Whatever Push has appended is final and whole characters; each call costs what its
+// own token costs.
 class DecodePipeline {
  public:
   explicit DecodePipeline(const DecoderSteps& steps);  // keeps a reference

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A tokenizer from the vocabulary inside a GGUF. The file names its pre-tokenizer; what the names stand for is the
-// published tokenizer.json of the models that llama.cpp's converter gives them to (conversion/base.py,
+// A tokenizer from the vocabulary inside a GGUF. The file names its pre-tokenizer; what the names stand for
+// is the published tokenizer.json of the models that llama.cpp's converter gives them to (conversion/base.py,
 // get_vocab_base_pre, and src/llama-vocab.cpp there).
 #include <algorithm>
 #include <cmath>
@@ -12,8 +12,7 @@
 namespace deepshock {
 namespace {
 
-constexpr const char* kGpt2 =
-    R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
+constexpr const char* kGpt2 = R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
 constexpr const char* kLlama3 =
     R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|)"
     R"(\s*[\r\n]+|\s+(?!\S)|\s+)";
@@ -34,13 +33,12 @@ constexpr const char* kTekken =
     R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|)"
     R"(\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
 // tokenization_kimi.py of moonshotai/Kimi-K2-Instruct.
-constexpr const char* kKimiK2 =
-    R"([\p{Han}]+|)"
-    R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]*)"
-    R"([\p{Ll}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|)"
-    R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]+)"
-    R"([\p{Ll}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|)"
-    R"(\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+constexpr const char* kKimiK2 = R"([\p{Han}]+|)"
+                                R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]*)"
+                                R"([\p{Ll}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|)"
+                                R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]+)"
+                                R"([\p{Ll}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|)"
+                                R"(\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
 constexpr const char* kBailing =
     R"('(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|)"
     R"(\s+(?!\S)|\s+)";
@@ -57,15 +55,17 @@ constexpr const char* kDeepSeekV3Cjk = "[一-龥\\u3040-ゟ゠-ヿ]+";
 // The letters that DeepSeek LLM and DeepSeek-V2 list instead of saying \p{L}.
 constexpr const char* kDeepSeekLlmLetters =
     "\\s?[A-Za-zµÀ-ÖØ-öø-ƺƼ-ƿǄ-ʓʕ-ʯͰ-ͳͶͷͻ-ͽͿΆΈ-ΊΌΎ-ΡΣ-ϵϷ-ҁҊ-ԯԱ-ՖႠ-ჅᎠ-"
-    "Ᏽᏸ-ᏽᲐ-ᲺᲽ-Ჿᴀ-ᴫᵫ-ᵷᵹ-ᶚḀ-ἕἘ-Ἕἠ-ὅὈ-Ὅὐ-ὗὙὛὝὟ-ώᾀ-ᾴᾶ-ᾼιῂ-ῄῆ-ῌῐ-ΐῖ-Ίῠ-Ῥῲ-"
-    "ῴῶ-ῼℂℇℊ-ℓℕℙ-ℝℤΩℨK-ℭℯ-ℴℹℼ-ℿⅅ-ⅉⅎↃↄⰀ-ⱻⱾ-ⳤⳫ-ⳮⳲⳳꙀ-ꙭꚀ-ꚛꜢ-ꝯꝱ-ꞇꞋ-ꞎꭰ-ꮿﬀ-ﬆ"
+    "Ᏽᏸ-ᏽᲐ-ᲺᲽ-Ჿᴀ-ᴫᵫ-ᵷᵹ-ᶚḀ-ἕἘ-Ἕἠ-ὅὈ-Ὅὐ-ὗὙὛὝὟ-ώᾀ-ᾴᾶ-ᾼιῂ-ῄῆ-ῌῐ-ΐῖ-Ίῠ-"
+    "Ῥῲ-"
+    "ῴῶ-ῼℂℇℊ-ℓℕℙ-ℝℤΩℨK-ℭℯ-ℴℹℼ-ℿⅅ-ⅉⅎↃↄⰀ-ⱻⱾ-ⳤⳫ-ⳮⳲⳳꙀ-ꙭꚀ-ꚛꜢ-ꝯꝱ-ꞇꞋ-ꞎꭰ-ꮿﬀ-"
+    "ﬆ"
     "ﬓ-ﬗＡ-Ｚａ-ｚ𐐀-𐑏𐒰-𐓓𐓘-𐓻𐲀-𐲲𐳀-𐳲𑢠-𑣟𞤀-𞥃]+";
 constexpr const char* kDeepSeekLlmPunctuation = "\\s?[!-/:-~！-／：-～‘-‟　-。]+";
 constexpr const char* kDeepSeekLlmCjk = "[一-龥ࠀ-一가-퟿]+";
 
 struct PreTokenizerRow {
   const char* name;
-  bool nfc = false;            // the published tokenizer.json normalizes to NFC (the GGUF does not say)
+  bool nfc = false;  // the published tokenizer.json normalizes to NFC (the GGUF does not say)
   bool ignore_merges = false;
   std::vector<std::string_view> patterns;  // Split, Isolated, one after the other
 };
@@ -83,9 +83,13 @@ const std::vector<PreTokenizerRow>& PreTokenizerRows() {
     const Patterns digits_gpt2 = {R"(\p{N})", kGpt2};
     return std::vector<PreTokenizerRow>{
         {"deepseek-v3", false, false, deepseek_v3},
-        {"deepseek-llm", false, false,
+        {"deepseek-llm",
+         false,
+         false,
          {R"([\r\n])", kDeepSeekLlmLetters, kDeepSeekLlmPunctuation, R"(\s+$)", kDeepSeekLlmCjk, R"(\p{N})"}},
-        {"deepseek-coder", false, false,
+        {"deepseek-coder",
+         false,
+         false,
          {R"([\r\n])", R"(\s?\p{L}+)", R"(\s?\p{P}+)", kDeepSeekLlmCjk, R"(\p{N})"}},
         {"qwen2", true, false, qwen2},
         {"qwen35", true, false, {kQwen35}},
@@ -139,7 +143,14 @@ const std::vector<PreTokenizerRow>& PreTokenizerRows() {
 }
 
 // tokenizer.ggml.token_type
-enum TokenType : int64_t { kNormal = 1, kUnknown = 2, kControl = 3, kUserDefined = 4, kUnused = 5, kByte = 6 };
+enum TokenType : int64_t {
+  kNormal = 1,
+  kUnknown = 2,
+  kControl = 3,
+  kUserDefined = 4,
+  kUnused = 5,
+  kByte = 6
+};
 
 int64_t TypeOf(const GgufVocabulary& v, size_t id) { return v.types.empty() ? kNormal : v.types[id]; }
 
@@ -159,7 +170,8 @@ Status CheckVocabulary(const GgufVocabulary& v) {
                   v.tokens[id].size());
     }
     if (FindInvalidUtf8(v.tokens[id]) != std::string_view::npos) return Fail("token {}: expected UTF-8", id);
-    if (v.model == "llama" && !std::isfinite(v.scores[id])) return Fail("token {}: its score is not a number", id);
+    if (v.model == "llama" && !std::isfinite(v.scores[id]))
+      return Fail("token {}: its score is not a number", id);
   }
   const std::pair<const char*, int32_t> specials[] = {
       {"bos", v.bos}, {"eos", v.eos}, {"unknown", v.unknown}, {"padding", v.padding}};
@@ -196,7 +208,8 @@ void AddTokens(const GgufVocabulary& v, TokenizerParts* parts) {
 Status AddByteLevel(const GgufVocabulary& v, TokenizerParts* parts) {
   const std::vector<PreTokenizerRow>& rows = PreTokenizerRows();
   const std::string_view name = v.pre.empty() ? std::string_view("default") : std::string_view(v.pre);
-  const auto row = std::find_if(rows.begin(), rows.end(), [&](const PreTokenizerRow& r) { return r.name == name; });
+  const auto row =
+      std::find_if(rows.begin(), rows.end(), [&](const PreTokenizerRow& r) { return r.name == name; });
   if (row == rows.end()) {
     return Fail("tokenizer.ggml.pre: unknown pre-tokenizer \"{}\"; known are {}", v.pre,
                 fmt::join(GgufPreTokenizers(), ", "));
@@ -209,7 +222,8 @@ Status AddByteLevel(const GgufVocabulary& v, TokenizerParts* parts) {
     const std::string_view merge = v.merges[i];
     const size_t space = merge.find(' ');
     if (space == std::string_view::npos) {
-      return Fail("tokenizer.ggml.merges: merge {}: expected two texts and one space, found \"{}\"", i, merge);
+      return Fail("tokenizer.ggml.merges: merge {}: expected two texts and one space, found \"{}\"", i,
+                  merge);
     }
     DS_RETURN_IF_ERROR(
         parts->bpe.AddMerge(merge.substr(0, space), merge.substr(space + 1), static_cast<int32_t>(i)));
@@ -221,7 +235,8 @@ Status AddByteLevel(const GgufVocabulary& v, TokenizerParts* parts) {
   return {};
 }
 
-// Written as Hugging Face's converted SentencePiece models are: "▁" for spaces, one put in front of every text.
+// Written as Hugging Face's converted SentencePiece models are: "▁" for spaces, one put in front of every
+// text.
 Status AddSentencePiece(const GgufVocabulary& v, TokenizerParts* parts) {
   parts->normalizer = Normalizer::SentencePiece(v.add_space_prefix);
   parts->decoder = DecoderSteps::SentencePiece(v.add_space_prefix);
@@ -264,7 +279,8 @@ std::vector<std::string_view> GgufPreTokenizers() {
   return names;
 }
 
-Result<std::unique_ptr<Tokenizer>> TokenizerFromGguf(const GgufVocabulary& vocabulary, const std::string& name) {
+Result<std::unique_ptr<Tokenizer>> TokenizerFromGguf(const GgufVocabulary& vocabulary,
+                                                     const std::string& name) {
   return Build(vocabulary).WithContext(name);
 }
 

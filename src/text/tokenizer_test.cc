@@ -17,10 +17,14 @@ namespace {
 using Ids = std::vector<int32_t>;
 using Texts = std::vector<std::string>;
 
-// A tokenizer.json with the given vocabulary and merges; `patch` overrides top-level members ("model" is merged).
+// A tokenizer.json with the given vocabulary and merges; `patch` overrides top-level members ("model" is
+// merged).
 std::string MakeJson(const Texts& vocab, const Texts& merges, const std::string& patch) {
-  Json json = {{"added_tokens", Json::array()}, {"normalizer", nullptr}, {"pre_tokenizer", nullptr},
-               {"post_processor", nullptr},     {"decoder", nullptr},
+  Json json = {{"added_tokens", Json::array()},
+               {"normalizer", nullptr},
+               {"pre_tokenizer", nullptr},
+               {"post_processor", nullptr},
+               {"decoder", nullptr},
                {"model", {{"type", "BPE"}, {"vocab", Json::object()}, {"merges", merges}}}};
   for (size_t i = 0; i < vocab.size(); ++i) json["model"]["vocab"][vocab[i]] = i;
   json.merge_patch(Json::parse(patch));
@@ -54,20 +58,22 @@ Texts Words(const std::string& pre_tokenizer, const std::string& text) {
   }
   for (const std::string& part : Texts(vocab)) {
     std::string spaced = part;
-    for (size_t at = spaced.find(' '); at != std::string::npos; at = spaced.find(' ')) spaced.replace(at, 1, "▁");
+    for (size_t at = spaced.find(' '); at != std::string::npos; at = spaced.find(' '))
+      spaced.replace(at, 1, "▁");
     vocab.push_back(spaced);
     vocab.push_back("▁" + spaced);
   }
   std::sort(vocab.begin(), vocab.end());
   vocab.erase(std::unique(vocab.begin(), vocab.end()), vocab.end());
-  const auto tokenizer = Make(vocab, {}, R"({"model": {"ignore_merges": true}, "pre_tokenizer": )" + pre_tokenizer + "}");
+  const auto tokenizer =
+      Make(vocab, {}, R"({"model": {"ignore_merges": true}, "pre_tokenizer": )" + pre_tokenizer + "}");
   return tokenizer == nullptr ? Texts() : Encode(*tokenizer, text);
 }
 
 TEST(PreTokenizer, SplitKnowsEveryBehavior) {
   const auto split = [](const std::string& behavior, bool invert) {
-    return Words(R"({"type": "Split", "pattern": {"String": "-"}, "behavior": ")" + behavior + R"(", "invert": )" +
-                     (invert ? "true}" : "false}"),
+    return Words(R"({"type": "Split", "pattern": {"String": "-"}, "behavior": ")" + behavior +
+                     R"(", "invert": )" + (invert ? "true}" : "false}"),
                  "the-final--end");
   };
   EXPECT_EQ(split("Removed", false), Texts({"the", "final", "end"}));
@@ -88,14 +94,14 @@ TEST(PreTokenizer, OtherKinds) {
   EXPECT_EQ(Words(R"({"type": "Metaspace", "split": false})", "a b"), Texts({"▁a▁b"}));
   EXPECT_EQ(Words(R"({"type": "Metaspace", "add_prefix_space": false})", "a b"), Texts({"a", "▁b"}));
   EXPECT_EQ(Words(R"({"type": "Metaspace", "prepend_scheme": "never"})", "a b"), Texts({"a", "▁b"}));
-  EXPECT_EQ(Words(R"({"type": "Sequence", "pretokenizers": [{"type": "Digits"}, {"type": "Whitespace"}]})", "a1 b"),
-            Texts({"a", "1", "b"}));
+  EXPECT_EQ(
+      Words(R"({"type": "Sequence", "pretokenizers": [{"type": "Digits"}, {"type": "Whitespace"}]})", "a1 b"),
+      Texts({"a", "1", "b"}));
 }
 
 TEST(PreTokenizer, MetaspaceFirstMeansTheInputsBeginning) {
-  const auto tokenizer =
-      Make(kLetters, kMerges,
-           R"({"pre_tokenizer": {"type": "Metaspace", "prepend_scheme": "first"},
+  const auto tokenizer = Make(kLetters, kMerges,
+                              R"({"pre_tokenizer": {"type": "Metaspace", "prepend_scheme": "first"},
                "added_tokens": [{"id": 20, "content": "<s>", "special": true, "normalized": false}]})");
   EXPECT_EQ(Encode(*tokenizer, "a<s>a"), Texts({"▁a", "<s>", "a"}));
   EXPECT_EQ(Encode(*tokenizer, "<s>a b"), Texts({"<s>", "a", "▁b"}));
@@ -104,7 +110,8 @@ TEST(PreTokenizer, MetaspaceFirstMeansTheInputsBeginning) {
 TEST(Normalizer, EveryKind) {
   const auto normalized = [](const std::string& normalizer, const std::string& text) {
     Texts vocab;
-    for (const char* c : {"a", "b", "A", " ", "▁", "é", "e", "\xcc\x81", "f", "i", "ﬁ", "x"}) vocab.push_back(c);
+    for (const char* c : {"a", "b", "A", " ", "▁", "é", "e", "\xcc\x81", "f", "i", "ﬁ", "x"})
+      vocab.push_back(c);
     const auto tokenizer = Make(vocab, {}, R"({"normalizer": )" + normalizer + "}");
     std::string joined;
     for (const std::string& token : Encode(*tokenizer, text)) joined += token;
@@ -120,8 +127,11 @@ TEST(Normalizer, EveryKind) {
   EXPECT_EQ(normalized(R"({"type": "Prepend", "prepend": "▁"})", "a"), "▁a");
   EXPECT_EQ(normalized(R"({"type": "Prepend", "prepend": "▁"})", ""), "");
   EXPECT_EQ(normalized(R"({"type": "Replace", "pattern": {"String": " "}, "content": "▁"})", "a b "), "a▁b▁");
-  EXPECT_EQ(normalized(R"({"type": "Replace", "pattern": {"Regex": "[ab]+"}, "content": "x"})", "ab ba"), "x x");
-  EXPECT_EQ(normalized(R"({"type": "Sequence", "normalizers": [{"type": "NFD"}, {"type": "StripAccents"}]})", "é"), "e");
+  EXPECT_EQ(normalized(R"({"type": "Replace", "pattern": {"Regex": "[ab]+"}, "content": "x"})", "ab ba"),
+            "x x");
+  EXPECT_EQ(
+      normalized(R"({"type": "Sequence", "normalizers": [{"type": "NFD"}, {"type": "StripAccents"}]})", "é"),
+      "e");
 }
 
 TEST(Model, UnknownCharactersAndByteFallback) {
@@ -132,7 +142,8 @@ TEST(Model, UnknownCharactersAndByteFallback) {
   EXPECT_EQ(Encode(*single, "azzb"), Texts({"a", "<unk>", "<unk>", "b"}));
   EXPECT_EQ(Encode(*Make(vocab, {}, "{}"), "azzb"), Texts({"a", "b"}));
   for (int b = 0; b < 256; ++b) vocab.push_back(fmt::format("<0x{:02X}>", b));
-  const auto bytes = Make(vocab, {}, R"({"model": {"byte_fallback": true}, "decoder": {"type": "ByteFallback"}})");
+  const auto bytes =
+      Make(vocab, {}, R"({"model": {"byte_fallback": true}, "decoder": {"type": "ByteFallback"}})");
   EXPECT_EQ(Encode(*bytes, "aß"), Texts({"a", "<0xC3>", "<0x9F>"}));
   EXPECT_EQ(bytes->Decode(bytes->Encode("aß")), "aß");
   EXPECT_EQ(bytes->TokenBytes(*bytes->TokenId("<0xC3>")), "\xc3");
@@ -143,8 +154,8 @@ TEST(Model, UnknownCharactersAndByteFallback) {
 TEST(AddedTokens, LongestLeftmostAndTheirFlags) {
   const auto make = [](const std::string& flags) {
     return Make(kLetters, kMerges,
-                R"({"added_tokens": [{"id": 20, "content": "<x>", "special": true, "normalized": false)" + flags +
-                    R"(}, {"id": 21, "content": "<x>y", "special": false, "normalized": false}]})");
+                R"({"added_tokens": [{"id": 20, "content": "<x>", "special": true, "normalized": false)" +
+                    flags + R"(}, {"id": 21, "content": "<x>y", "special": false, "normalized": false}]})");
   };
   EXPECT_EQ(Encode(*make(""), "a<x>b<x>y"), Texts({"a", "<x>", "b", "<x>y"}));
   EXPECT_EQ(Encode(*make(R"(, "lstrip": true)"), "a  <x> b"), Texts({"a", "<x>", " ", "b"}));
@@ -188,19 +199,25 @@ TEST(Decoder, EveryKind) {
   EXPECT_EQ(decode(R"({"type": "Metaspace"})", {"▁a", "▁b"}), "a b");
   EXPECT_EQ(decode(R"({"type": "Metaspace", "prepend_scheme": "never"})", {"▁a", "▁b"}), " a b");
   EXPECT_EQ(decode(R"({"type": "Strip", "content": "x", "start": 1, "stop": 1})", {"xxaxx", "bx"}), "xaxb");
-  EXPECT_EQ(decode(R"({"type": "Sequence", "decoders": [{"type": "Replace", "pattern": {"String": "▁"}, "content": " "},
+  EXPECT_EQ(
+      decode(
+          R"({"type": "Sequence", "decoders": [
+      {"type": "Replace", "pattern": {"String": "▁"}, "content": " "},
       {"type": "ByteFallback"}, {"type": "Fuse"}, {"type": "Strip", "content": " ", "start": 1, "stop": 0}]})",
-                   {"▁", "▁a", "<0xC3>", "<0xA9>", "▁b"}),
-            " aé b");
+          {"▁", "▁a", "<0xC3>", "<0xA9>", "▁b"}),
+      " aé b");
   EXPECT_EQ(decode(R"({"type": "Sequence", "decoders": [{"type": "Fuse"},
-      {"type": "Replace", "pattern": {"String": "ab"}, "content": "c"}]})", {"a", "b"}), "c");
+      {"type": "Replace", "pattern": {"String": "ab"}, "content": "c"}]})",
+                   {"a", "b"}),
+            "c");
 }
 
 TEST(FromJson, RefusesWhatItDoesNotKnowByName) {
   const std::pair<const char*, const char*> cases[] = {
       {R"({"normalizer": {"type": "Nmt"}})", "Nmt"},
       {R"({"pre_tokenizer": {"type": "UnicodeScripts"}})", "UnicodeScripts"},
-      {R"x({"pre_tokenizer": {"type": "Split", "pattern": {"Regex": "(?~a)"}, "behavior": "Isolated"}})x", "(?~"},
+      {R"x({"pre_tokenizer": {"type": "Split", "pattern": {"Regex": "(?~a)"}, "behavior": "Isolated"}})x",
+       "(?~"},
       {R"({"pre_tokenizer": {"type": "Split", "pattern": {"String": "x"}, "behavior": "Odd"}})", "Odd"},
       {R"({"post_processor": {"type": "BertProcessing"}})", "BertProcessing"},
       {R"({"decoder": {"type": "CTC"}})", "CTC"},
@@ -225,7 +242,8 @@ TEST(FromJson, RefusesWhatItDoesNotKnowByName) {
     EXPECT_NE(tokenizer.message().find(named), std::string::npos) << tokenizer.message();
     EXPECT_EQ(tokenizer.message().rfind("model/tokenizer.json: ", 0), 0u) << tokenizer.message();
   }
-  for (const char* text : {"", "{", "[]", "3", "{}", "{\"model\": 3}", "{\"a\": 1, \"a\": 2}", "{\"x\": \"\xff\"}"}) {
+  for (const char* text :
+       {"", "{", "[]", "3", "{}", "{\"model\": 3}", "{\"a\": 1, \"a\": 2}", "{\"x\": \"\xff\"}"}) {
     EXPECT_FALSE(TokenizerFromJson(text, "x").ok()) << text;
   }
   EXPECT_FALSE(TokenizerFromJson(std::string(100000, '['), "x").ok());
@@ -244,8 +262,10 @@ Texts ByteLevelVocabulary() {
 const Texts kByteLevelMerges = {"Ġ t", "h e", "Ġt he", "i n", "Ã ©", "ä ¸", "ä¸ Ń", "0 0", "00 0"};
 
 std::unique_ptr<Tokenizer> ByteLevelTokenizer() {
-  return Make(ByteLevelVocabulary(), kByteLevelMerges,
-              R"({"pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false}, "decoder": {"type": "ByteLevel"},
+  return Make(
+      ByteLevelVocabulary(), kByteLevelMerges,
+      R"({"pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false},
+                  "decoder": {"type": "ByteLevel"},
                   "added_tokens": [{"id": 300, "content": "<|end|>", "special": true, "normalized": false}]})");
 }
 
@@ -253,12 +273,23 @@ std::string RandomText(std::mt19937& random) {
   std::string text;
   for (size_t i = random() % 60; i > 0; --i) {
     switch (random() % 6) {
-      case 0: text += " the"; break;
-      case 1: text += "\n  000"; break;
-      case 2: AppendUtf8(0x4e00 + random() % 500, &text); break;
-      case 3: AppendUtf8(0x1f600 + random() % 50, &text); break;
-      case 4: AppendUtf8(random() % 0xd800, &text); break;
-      default: text += static_cast<char>('!' + random() % 90);
+      case 0:
+        text += " the";
+        break;
+      case 1:
+        text += "\n  000";
+        break;
+      case 2:
+        AppendUtf8(0x4e00 + random() % 500, &text);
+        break;
+      case 3:
+        AppendUtf8(0x1f600 + random() % 50, &text);
+        break;
+      case 4:
+        AppendUtf8(random() % 0xd800, &text);
+        break;
+      default:
+        text += static_cast<char>('!' + random() % 90);
     }
   }
   return text;
@@ -328,7 +359,8 @@ TEST(StreamDecoder, GivesTextAsSoonAsItIsWhole) {
   EXPECT_EQ(stream.Finish(), "\uFFFD");
 }
 
-GgufVocabulary ViewOf(const std::string& model, const std::string& pre, const Texts& tokens, const Texts& merges) {
+GgufVocabulary ViewOf(const std::string& model, const std::string& pre, const Texts& tokens,
+                      const Texts& merges) {
   GgufVocabulary v;
   v.model = model;
   v.pre = pre;
@@ -448,7 +480,8 @@ TEST(TinyMoe, GivesTheReferenceIds) {
                                        : merge[0].get<std::string>() + " " + merge[1].get<std::string>());
   }
   GgufVocabulary v = ViewOf("gpt2", "deepseek-v3", tokens, merges);
-  for (const Json& added : document["added_tokens"]) v.types[added["id"].get<size_t>()] = added["special"] ? 3 : 4;
+  for (const Json& added : document["added_tokens"])
+    v.types[added["id"].get<size_t>()] = added["special"] ? 3 : 4;
   const auto gguf = TokenizerFromGguf(v, "gguf");
   ASSERT_TRUE(gguf.ok()) << gguf.message();
 

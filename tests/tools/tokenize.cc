@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Drives a tokenizer from a script: reads texts on stdin, each a 32-bit little-endian length and its bytes; writes
-// for each the number of ids and the ids, 32-bit little-endian. With --decode also the length of the decoded text
-// and its bytes. On stderr: what loading and encoding took.
+// Drives a tokenizer from a script: reads texts on stdin, each a 32-bit little-endian length and its bytes;
+// writes for each the number of ids and the ids, 32-bit little-endian. With --decode also the length of the
+// decoded text and its bytes. On stderr: what loading and encoding took.
 #include <fmt/format.h>
 
 #include <chrono>
@@ -17,7 +17,9 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-double Seconds(Clock::time_point since) { return std::chrono::duration<double>(Clock::now() - since).count(); }
+double Seconds(Clock::time_point since) {
+  return std::chrono::duration<double>(Clock::now() - since).count();
+}
 
 bool ReadWord(uint32_t* value) { return std::fread(value, 4, 1, stdin) == 1; }
 
@@ -67,7 +69,7 @@ int main(int argc, char** argv) {
       std::fwrite(back.data(), 1, back.size(), stdout);
     }
   }
-  fmt::print(stderr, "load {:.3f} s, {} bytes, {} ids, {:.3f} s, {:.1f} MB/s\n", load_s, num_bytes, num_ids, encode_s,
-             encode_s > 0 ? static_cast<double>(num_bytes) / 1e6 / encode_s : 0.0);
+  fmt::print(stderr, "load {:.3f} s, {} bytes, {} ids, {:.3f} s, {:.1f} MB/s\n", load_s, num_bytes, num_ids,
+             encode_s, encode_s > 0 ? static_cast<double>(num_bytes) / 1e6 / encode_s : 0.0);
   return std::fflush(stdout) == 0 ? 0 : 1;
 }
