@@ -39,17 +39,18 @@ void AddGenerationOptions(CLI::App& app, GenerationFlags* flags, const std::stri
       "Most tokens to generate (default: " + default_max_tokens + ")", "N");
   add("--temperature,--temp", &flags->temperature, "0: always the likeliest token" + by_default, "X");
   add("--top_k,--top-k", &flags->top_k, "Draw from the K likeliest tokens; 0: off" + by_default, "K");
-  add("--top_p,--top-p", &flags->top_p, "Draw from the likeliest tokens that together reach P; 1: off" + by_default,
-      "P");
-  add("--min_p,--min-p", &flags->min_p, "Leave out what is less likely than P times the likeliest; 0: off" + by_default,
-      "P");
+  add("--top_p,--top-p", &flags->top_p,
+      "Draw from the likeliest tokens that together reach P; 1: off" + by_default, "P");
+  add("--min_p,--min-p", &flags->min_p,
+      "Leave out what is less likely than P times the likeliest; 0: off" + by_default, "P");
   add("--repetition_penalty,--repetition-penalty,--repeat-penalty", &flags->repetition_penalty,
       "Divide the logits of tokens that occurred, prompt included, by X; 1: off" + by_default, "X");
   add("--presence_penalty,--presence-penalty", &flags->presence_penalty,
       "Subtract X from the logits of tokens that were generated (default: 0)", "X");
   add("--frequency_penalty,--frequency-penalty", &flags->frequency_penalty,
       "Subtract X times how often a token was generated (default: 0)", "X");
-  app.add_option("--logit_bias,--logit-bias", flags->logit_bias, "Add BIAS to a token's logit; may be repeated")
+  app.add_option("--logit_bias,--logit-bias", flags->logit_bias,
+                 "Add BIAS to a token's logit; may be repeated")
       ->type_name("TOKEN=BIAS")
       ->allow_extra_args(false)
       ->group(kGroup);

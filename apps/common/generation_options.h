@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The options that say how to generate, shared by the programs that do. Names with an underscore are the documented
-// ones; the same with a dash is accepted too.
+// The options that say how to generate, shared by the programs that do. Names with an underscore are the
+// documented ones; the same with a dash is accepted too.
 #pragma once
 
 #include <cstdint>

@@ -25,7 +25,8 @@ std::string Parse(const std::string& line, GenerationFlags* flags, std::string* 
 TEST(GenerationOptions, UnderscoresAndDashes) {
   GenerationFlags flags;
   std::string model;
-  ASSERT_EQ(Parse("--max_tokens 5 --top-k 3 --stop a --stop b m.gguf --logit_bias 7=-2.5 --presence_penalty -1 --seed 9",
+  ASSERT_EQ(Parse("--max_tokens 5 --top-k 3 --stop a --stop b m.gguf --logit_bias 7=-2.5 --presence_penalty "
+                  "-1 --seed 9",
                   &flags, &model),
             "");
   EXPECT_EQ(model, "m.gguf");  // --stop takes one text, not all that follow
@@ -43,8 +44,9 @@ TEST(GenerationOptions, UnderscoresAndDashes) {
 }
 
 TEST(GenerationOptions, OutOfRangeIsAUsageError) {
-  for (const char* line : {"--top_p 0", "--temperature -1", "--max_tokens 0", "--logit_bias 5", "--logit_bias =5",
-                           "--logit_bias 5=", "--logit_bias 5=x", "--min_p 2", "--temperature nan", "--top_k x"}) {
+  for (const char* line :
+       {"--top_p 0", "--temperature -1", "--max_tokens 0", "--logit_bias 5", "--logit_bias =5",
+        "--logit_bias 5=", "--logit_bias 5=x", "--min_p 2", "--temperature nan", "--top_k x"}) {
     GenerationFlags flags;
     std::string model;
     EXPECT_NE(Parse(line, &flags, &model), "") << line;

@@ -22,7 +22,8 @@ std::string Environment(const char* name) {
   return value == nullptr ? "" : value;
 }
 
-// models/tiny-moe.gguf of the source tree that the program was built in, or of the prefix it is installed under.
+// models/tiny-moe.gguf of the source tree that the program was built in, or of the prefix it is installed
+// under.
 std::string DefaultModelPath() {
   namespace fs = std::filesystem;
   std::error_code error;
@@ -105,8 +106,9 @@ Result<std::string> FindModelArgument(const std::string& model) {
   if (!model.empty()) return FindModel(search, model);
   std::string path = DefaultModelPath();
   if (path.empty()) {
-    return Fail("no MODEL given, and the embedded default model models/tiny-moe.gguf is neither beside the source "
-                "tree nor in share/deepshock/models of the install prefix");
+    return Fail(
+        "no MODEL given, and the embedded default model models/tiny-moe.gguf is neither beside the source "
+        "tree nor in share/deepshock/models of the install prefix");
   }
   return path;
 }

@@ -19,7 +19,7 @@ struct CommonOptions {
   int threads = 0;      // 0: one for each physical core
   std::string kernels;  // empty: the fastest table this CPU runs
   bool json = false;
-  bool quiet = false;   // no progress, no warnings
+  bool quiet = false;  // no progress, no warnings
 };
 
 enum CommonOption : unsigned {
@@ -43,8 +43,8 @@ struct Machine {
 };
 Result<Machine> MakeMachine(const CommonOptions& options);
 
-// Finds MODEL as the user gave it: a folder, a file, or a name looked up in $DEEPSHOCK_HOME/models and the Hugging
-// Face cache. Empty: the embedded default model.
+// Finds MODEL as the user gave it: a folder, a file, or a name looked up in $DEEPSHOCK_HOME/models and the
+// Hugging Face cache. Empty: the embedded default model.
 Result<std::string> FindModelArgument(const std::string& model);
 // The text for MODEL in --help.
 inline constexpr const char* kModelHelp =

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What every program's main() does around its work: parse, run, report. Main thread only.
-// Exit codes: 0 success, 1 an error while running, 2 wrong usage, 141 stdout's reader went away (as after SIGPIPE).
-// An error is one line on stderr: "deepshock: error: ...".
+// Exit codes: 0 success, 1 an error while running, 2 wrong usage, 141 stdout's reader went away (as after
+// SIGPIPE). An error is one line on stderr: "deepshock: error: ...".
 #pragma once
 
 #include <functional>

@@ -50,14 +50,16 @@ void Progress::Update(int64_t done, const std::string& note) {
   const Clock::time_point now = Clock::now();
   const bool complete = total_ > 0 && done >= total_;
   const bool first_on_terminal = is_terminal_ && !drawn_;
-  if (!first_on_terminal && !complete && now - last_ < (is_terminal_ ? Clock::duration(kTerminalPeriod) : kLogPeriod)) {
+  if (!first_on_terminal && !complete &&
+      now - last_ < (is_terminal_ ? Clock::duration(kTerminalPeriod) : kLogPeriod)) {
     return;
   }
   if (complete && !is_terminal_ && !drawn_) return;  // it was too short to be worth a line in a log
   last_ = now;
   drawn_ = true;
   const double seconds = std::chrono::duration<double>(now - started_).count();
-  std::string line = total_ > 0 ? fmt::format("{} {}/{}", label_, done, total_) : fmt::format("{} {}", label_, done);
+  std::string line =
+      total_ > 0 ? fmt::format("{} {}/{}", label_, done, total_) : fmt::format("{} {}", label_, done);
   if (is_terminal_ && total_ > 0) {
     const int filled = static_cast<int>(kBarWidth * std::min(done, total_) / total_);
     line += " [" + std::string(static_cast<size_t>(filled), '#') +
@@ -65,8 +67,8 @@ void Progress::Update(int64_t done, const std::string& note) {
   }
   line += " " + FormatSeconds(seconds);
   if (total_ > 0 && done > 0 && !complete) {
-    line += fmt::format(", {} left", FormatSeconds(seconds / static_cast<double>(done) *
-                                                   static_cast<double>(total_ - done)));
+    line += fmt::format(
+        ", {} left", FormatSeconds(seconds / static_cast<double>(done) * static_cast<double>(total_ - done)));
   }
   if (!note.empty()) line += ", " + note;
   if (!is_terminal_) {

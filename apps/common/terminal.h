@@ -9,11 +9,12 @@
 
 namespace deepshock {
 
-// Model output is not to be trusted with a terminal: control characters other than newline and tab become U+FFFD.
-// `text` is whole UTF-8 characters.
+// Model output is not to be trusted with a terminal: control characters other than newline and tab become
+// U+FFFD. `text` is whole UTF-8 characters.
 std::string SafeForTerminal(std::string_view text);
 
-// A progress bar on stderr: redrawn in place on a terminal, a line now and then elsewhere, nothing when quiet.
+// A progress bar on stderr: redrawn in place on a terminal, a line now and then elsewhere, nothing when
+// quiet.
 class Progress {
  public:
   // total 0: unknown.

@@ -34,7 +34,8 @@ class Input {
   }
   Status Open(const std::string& path) {
     if (IsStandard(path)) {
-      if (::isatty(STDIN_FILENO) == 1) return Fail("no input: give --prompt TEXT or --input FILE.jsonl, or pipe JSON lines");
+      if (::isatty(STDIN_FILENO) == 1)
+        return Fail("no input: give --prompt TEXT or --input FILE.jsonl, or pipe JSON lines");
       fd_ = STDIN_FILENO;
       return {};
     }
@@ -89,7 +90,8 @@ class BatchRun {
     }
     bool more_input = true;
     do {
-      // Enough waiting requests that a finished one's place is never empty, and a bound on what is held in order.
+      // Enough waiting requests that a finished one's place is never empty, and a bound on what is held in
+      // order.
       const int64_t ahead = 2 * static_cast<int64_t>(options_.batch_size);
       while (more_input && !Interrupted() && engine_.num_requests() < ahead &&
              next_index_ - next_written_ < std::max<int64_t>(4096, 8 * ahead)) {
@@ -145,13 +147,15 @@ class BatchRun {
   // Writes the records whose turn it is.
   Status WriteFinished() {
     std::string lines;
-    for (auto it = finished_.begin(); it != finished_.end() && it->first == next_written_; it = finished_.erase(it)) {
+    for (auto it = finished_.begin(); it != finished_.end() && it->first == next_written_;
+         it = finished_.erase(it)) {
       lines += it->second + "\n";
       ++next_written_;
     }
     if (!lines.empty()) DS_RETURN_IF_ERROR(file_ ? file_->Write(lines) : WriteStdout(lines));
     const int64_t num_done = next_written_ + static_cast<int64_t>(finished_.size());
-    progress_.Update(num_done, fmt::format("{:.1f} tokens/s", static_cast<double>(num_output_tokens_) / Seconds()));
+    progress_.Update(num_done,
+                     fmt::format("{:.1f} tokens/s", static_cast<double>(num_output_tokens_) / Seconds()));
     return {};
   }
 
@@ -169,9 +173,9 @@ class BatchRun {
   void PrintSummary() const {
     if (options_.quiet && num_errors_ == 0) return;
     const std::string text =
-        fmt::format("{} records, {} of them errors; {} prompt and {} generated tokens in {}, {:.1f} tokens/s", next_index_,
-                    num_errors_, num_prompt_tokens_, num_output_tokens_, FormatSeconds(Seconds()),
-                    static_cast<double>(num_output_tokens_) / Seconds());
+        fmt::format("{} records, {} of them errors; {} prompt and {} generated tokens in {}, {:.1f} tokens/s",
+                    next_index_, num_errors_, num_prompt_tokens_, num_output_tokens_,
+                    FormatSeconds(Seconds()), static_cast<double>(num_output_tokens_) / Seconds());
     std::fprintf(stderr, "%s: %s\n", kProgram, text.c_str());
   }
 

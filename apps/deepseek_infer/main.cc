@@ -32,8 +32,8 @@ struct InferOptions : CommonOptions {
 
 constexpr int64_t kDefaultMaxTokens = 256;
 
-// --warmup_experts names groups of experts to load before the first request. No group has been defined anywhere yet,
-// so every name is unknown.
+// --warmup_experts names groups of experts to load before the first request. No group has been defined
+// anywhere yet, so every name is unknown.
 Status CheckWarmupGroups(const std::string& list) {
   for (size_t begin = 0; begin < list.size();) {
     const size_t comma = std::min(list.find(',', begin), list.size());
@@ -41,9 +41,10 @@ Status CheckWarmupGroups(const std::string& list) {
     name.erase(0, name.find_first_not_of(" \t"));
     name.erase(name.find_last_not_of(" \t") + 1);
     if (!name.empty()) {
-      return Fail("--warmup_experts: no expert group is named \"{}\"; known groups: none (this version cannot define "
-                  "groups yet: leave the option out, experts load when first used)",
-                  name);
+      return Fail(
+          "--warmup_experts: no expert group is named \"{}\"; known groups: none (this version cannot define "
+          "groups yet: leave the option out, experts load when first used)",
+          name);
     }
     begin = comma + 1;
   }
@@ -128,9 +129,10 @@ void AddOptions(CLI::App& app, InferOptions* options) {
       ->check(CLI::Range(1, 4096));
   app.add_option("--context", options->context, "Longest prompt and output together (default: the model's)")
       ->type_name("N");
-  CLI::Option* prompt = app.add_option("--prompt,-p", options->prompt, "Continue this text, print what follows")
-                            ->type_name("TEXT")
-                            ->each([options](const std::string&) { options->has_prompt = true; });
+  CLI::Option* prompt =
+      app.add_option("--prompt,-p", options->prompt, "Continue this text, print what follows")
+          ->type_name("TEXT")
+          ->each([options](const std::string&) { options->has_prompt = true; });
   app.add_option("--input,-i", options->input, "Requests, a JSON object a line (default: stdin)")
       ->type_name("FILE.jsonl")
       ->excludes(prompt);
@@ -141,17 +143,18 @@ void AddOptions(CLI::App& app, InferOptions* options) {
                        "greedy, whatever generation_config.json says");
   AddCommonOptions(app, kComputeOptions | kJsonOption | kQuietOption, options);
   app.footer(
-      "Input records: {\"prompt\": TEXT} or {\"messages\": [...], \"tools\": [...]}, and optionally id, metadata,\n"
-      "max_tokens, temperature, top_k, top_p, min_p, repetition_penalty, presence_penalty, frequency_penalty,\n"
-      "logit_bias, seed, stop, ignore_eos, logprobs. What a record does not say, the options say.\n"
-      "Output records, in the order of the input: {\"index\", \"id\", \"text\", \"finish_reason\", \"usage\"}, or\n"
-      "{\"index\", \"line\", \"id\", \"error\"} for a record that failed; the others go on and the exit code stays 0.\n"
+      "Input records: {\"prompt\": TEXT} or {\"messages\": [...], \"tools\": [...]}, and optionally id,\n"
+      "metadata, max_tokens, temperature, top_k, top_p, min_p, repetition_penalty, presence_penalty,\n"
+      "frequency_penalty, logit_bias, seed, stop, ignore_eos, logprobs. What a record does not say, the\n"
+      "options say.\n"
+      "Output records, in the order of the input: {\"index\", \"id\", \"text\", \"finish_reason\", \"usage\"},\n"
+      "or {\"index\", \"line\", \"id\", \"error\"} for one that failed; the others go on, the exit code stays 0.\n"
       "--output is written beside and renamed when all is done.\n"
       "\n"
       "Examples:\n"
       "  deepseek-infer --model MODEL --prompt \"The kernel allocates\" --max_tokens 64\n"
       "  deepseek-infer --model MODEL --batch_size 32 --input prompts.jsonl --output answers.jsonl\n"
-      "  echo '{\"id\": 1, \"messages\": [{\"role\": \"user\", \"content\": \"Hello\"}]}' | deepseek-infer --model MODEL");
+      "  echo '{\"id\": 1, \"prompt\": \"The kernel\"}' | deepseek-infer --model MODEL");
 }
 
 }  // namespace

@@ -94,14 +94,15 @@ void Chat::SetSystem(std::string system) {
 
 std::string Chat::LastStatistics() const {
   if (num_answers_ == 0) return "";
-  return fmt::format("{} tokens, {:.1f} tokens/s, first token after {:.2f} s, prompt {} tokens ({} of them kept)",
-                     last_.tokens.size(), last_.TokensPerSecond(), last_.first_token_ms / 1000, last_.prompt_tokens,
-                     last_.cached_prompt_tokens);
+  return fmt::format(
+      "{} tokens, {:.1f} tokens/s, first token after {:.2f} s, prompt {} tokens ({} of them kept)",
+      last_.tokens.size(), last_.TokensPerSecond(), last_.first_token_ms / 1000, last_.prompt_tokens,
+      last_.cached_prompt_tokens);
 }
 
 std::string Chat::Totals() const {
-  return fmt::format("{} answers, {} tokens, {:.1f} s generating; {} tokens in the model's state", num_answers_,
-                     num_output_tokens_, decode_ms_ / 1000, session_->num_tokens());
+  return fmt::format("{} answers, {} tokens, {:.1f} s generating; {} tokens in the model's state",
+                     num_answers_, num_output_tokens_, decode_ms_ / 1000, session_->num_tokens());
 }
 
 namespace {
@@ -121,7 +122,8 @@ bool RunSlashCommand(Chat& chat, const std::string& line) {
     std::fputs(rest.empty() ? "No system prompt.\n" : "The system prompt is set.\n", stderr);
   } else if (command == "/stats") {
     const std::string last = chat.LastStatistics();
-    std::fprintf(stderr, "%s\n", last.empty() ? "Nothing was generated yet." : (last + "\n" + chat.Totals()).c_str());
+    std::fprintf(stderr, "%s\n",
+                 last.empty() ? "Nothing was generated yet." : (last + "\n" + chat.Totals()).c_str());
   } else {
     std::fprintf(stderr, "%s is no command; /help lists them.\n", SafeForTerminal(command).c_str());
   }

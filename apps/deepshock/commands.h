@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The subcommands of `deepshock`. Each lives in its own file <name>.cc, adds its CLI::App and options, and returns
-// what to run once it was chosen. For example:
+// The subcommands of `deepshock`. Each lives in its own file <name>.cc, adds its CLI::App and options, and
+// returns what to run once it was chosen. For example:
 //
 //   Command AddInspect(CLI::App& program) {
 //     struct Options : CommonOptions { std::string model; };
@@ -9,11 +9,11 @@
 //     app->add_option("MODEL", options->model, kModelHelp)->required();
 //     AddCommonOptions(*app, kJsonOption, options.get());
 //     app->footer("Examples:\n  deepshock inspect models/tiny-moe.gguf");
-//     return {app, [options] { return Inspect(*options); }};  // Result<int>: the exit code, or the error to print
+//     return {app, [options] { return Inspect(*options); }};  // Result<int>: exit code or error
 //   }
 //
-// Long commands call CatchInterrupts() and look at Interrupted(), so that no partial file stays behind after Ctrl-C.
-// A command is registered by its line in main.cc.
+// Long commands call CatchInterrupts() and look at Interrupted(), so that no partial file stays behind after
+// Ctrl-C. A command is registered by its line in main.cc.
 #pragma once
 
 #include "apps/common/options.h"

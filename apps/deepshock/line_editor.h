@@ -15,8 +15,8 @@ class LineEditor {
   LineEditor(const LineEditor&) = delete;
   LineEditor& operator=(const LineEditor&) = delete;
 
-  // The next line without its newline; none at the end of the input (Ctrl-D). Ctrl-C ends the program, with the
-  // terminal put back in order.
+  // The next line without its newline; none at the end of the input (Ctrl-D). Ctrl-C ends the program, with
+  // the terminal put back in order.
   std::optional<std::string> Read(const std::string& prompt);
 
  private:

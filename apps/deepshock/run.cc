@@ -49,7 +49,8 @@ Result<std::string> ReadStdin() {
     if (n < 0) return Fail("stdin: cannot read: {}", std::strerror(errno));
     if (n == 0) break;
     text.append(buffer, static_cast<size_t>(n));
-    if (text.size() > kMaxStdinBytes) return Fail("stdin: expected a prompt of at most {} bytes", kMaxStdinBytes);
+    if (text.size() > kMaxStdinBytes)
+      return Fail("stdin: expected a prompt of at most {} bytes", kMaxStdinBytes);
   }
   if (text.ends_with('\n')) text.pop_back();
   if (text.empty()) return Fail("stdin: expected a prompt, found nothing; give one with --prompt TEXT");
@@ -95,8 +96,10 @@ Result<int> Run(const RunOptions& options) {
   defaults.sampling = engine->recommended_sampling().value_or(DefaultSampling());
   DS_RETURN_IF_ERROR(ApplyGenerationFlags(options.generation, &defaults));
   Chat chat(*engine, raw, options.system, std::move(defaults));
-  const double load_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
-  if (options.has_prompt || ::isatty(STDIN_FILENO) != 1) return AnswerOnce(*engine, chat, options, load_seconds);
+  const double load_seconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
+  if (options.has_prompt || ::isatty(STDIN_FILENO) != 1)
+    return AnswerOnce(*engine, chat, options, load_seconds);
   if (options.json) return Fail("--json: expected --prompt or a piped prompt with it");
   if (!options.quiet) {
     const ModelInfo& info = engine->info();
@@ -113,7 +116,8 @@ Command AddRun(CLI::App& program) {
   auto options = std::make_shared<RunOptions>();
   CLI::App* app = program.add_subcommand("run", "Generate text, or chat in the terminal");
   app->add_option("MODEL", options->model, std::string(kModelHelp) + " (default: the embedded tiny-moe)");
-  app->add_option("--prompt,-p", options->prompt, "Answer this and end (default: chat, or read a piped stdin)")
+  app->add_option("--prompt,-p", options->prompt,
+                  "Answer this and end (default: chat, or read a piped stdin)")
       ->type_name("TEXT")
       ->each([options = options.get()](const std::string&) { options->has_prompt = true; });
   app->add_option("--system", options->system, "System prompt")->type_name("TEXT");
@@ -124,8 +128,8 @@ Command AddRun(CLI::App& program) {
                        "generation_config.json, else temperature 0.7 and top_p 0.95");
   AddCommonOptions(*app, kComputeOptions | kJsonOption | kQuietOption, options.get());
   app->footer(
-      "The prompt goes through the model's chat template; a model without one continues it. Speed and time to first\n"
-      "token are told on stderr.\n"
+      "The prompt goes through the model's chat template; a model without one continues it. Speed and time\n"
+      "to first token are told on stderr.\n"
       "\n"
       "Examples:\n"
       "  deepshock run                                          chat with the embedded model\n"

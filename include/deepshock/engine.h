@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Engine: a model, its tokenizer and chat template, and the threads that run them, behind one small interface.
-// Submit requests, then call Step until it returns false; requests that wait are computed together, and a finished
-// one makes room for the next. All calls from one thread at a time. Reads no environment and never prints or exits.
+// Engine: a model, its tokenizer and chat template, and the threads that run them, behind one small
+// interface. Submit requests, then call Step until it returns false; requests that wait are computed
+// together, and a finished one makes room for the next. All calls from one thread at a time. Reads no
+// environment and never prints or exits.
 #pragma once
 
 #include <cstdint>

@@ -14,8 +14,8 @@
 
 namespace deepshock {
 
-// How the next token is drawn. The steps run in this order, each on what the one before left (the order of Hugging
-// Face transformers and vLLM; llama.cpp applies the temperature last):
+// How the next token is drawn. The steps run in this order, each on what the one before left (the order of
+// Hugging Face transformers and vLLM; llama.cpp applies the temperature last):
 //   logit bias, repetition penalty, presence and frequency penalty, temperature, top-k, top-p, min-p.
 // Ties go to the lower token id.
 struct SamplingOptions {
@@ -23,15 +23,15 @@ struct SamplingOptions {
   int64_t top_k = 0;         // >= 0; keep the k likeliest; 0: all
   double top_p = 1.0;        // (0, 1]; keep the likeliest ones until their probabilities reach p
   double min_p = 0.0;        // [0, 1]; keep those with at least min_p times the likeliest one's probability
-  // > 0; 1: off. Logits of tokens in the prompt or the output are divided by it when positive, else multiplied
-  // (arXiv 1909.05858).
+  // > 0; 1: off. Logits of tokens in the prompt or the output are divided by it when positive, else
+  // multiplied (arXiv 1909.05858).
   double repetition_penalty = 1.0;
   // [-2, 2]; subtracted from the logits of tokens in the output: once, and once for each occurrence.
   double presence_penalty = 0.0;
   double frequency_penalty = 0.0;
   std::vector<std::pair<int32_t, double>> logit_bias;  // token id, what is added to its logit
-  // The same seed gives the same text, whatever else is in the batch and however many threads compute. None: a
-  // random one, reported in the result.
+  // The same seed gives the same text, whatever else is in the batch and however many threads compute. None:
+  // a random one, reported in the result.
   std::optional<uint64_t> seed;
 };
 
@@ -47,8 +47,8 @@ struct TokenLogprobs {
   std::vector<TokenLogprob> top;  // the likeliest ones, descending
 };
 
-// One generated token as it is streamed. `text` is what became final with it: often empty (half a character, the
-// beginning of a possible stop string), and left over text comes at the end with token -1.
+// One generated token as it is streamed. `text` is what became final with it: often empty (half a character,
+// the beginning of a possible stop string), and left over text comes at the end with token -1.
 struct StreamedToken {
   int32_t token = -1;
   std::string_view text;
@@ -83,7 +83,8 @@ struct GenerationRequest {
   bool keep_special_tokens = false;  // in the text
   int num_logprobs = -1;             // -1: none; 0: of the chosen token; n: and of the n likeliest
   Session* session = nullptr;        // keeps the state after this request, and reuses what the prompts share
-  // Both run on the thread that calls Step, and may call Submit and Cancel. Returning false cancels the request.
+  // Both run on the thread that calls Step, and may call Submit and Cancel. Returning false cancels the
+  // request.
   std::function<bool(const StreamedToken&)> on_token;
   std::function<void(GenerationResult)> on_done;  // called exactly once
 };

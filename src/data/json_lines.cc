@@ -41,8 +41,8 @@ std::optional<InputLine> LineReader::Next() {
     while (!ended && (begin_ < end_ || Fill())) {
       const char* start = buffer_.data() + begin_;
       const void* newline = std::memchr(start, '\n', end_ - begin_);
-      const size_t n = newline != nullptr ? static_cast<size_t>(static_cast<const char*>(newline) - start)
-                                          : end_ - begin_;
+      const size_t n =
+          newline != nullptr ? static_cast<size_t>(static_cast<const char*>(newline) - start) : end_ - begin_;
       ended = newline != nullptr;
       num_bytes += n;
       if (num_bytes <= max_bytes_) line.text.append(start, n);

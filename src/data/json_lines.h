@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// JSON Lines (https://jsonlines.org): one value a line, UTF-8. The reader takes lines from a file descriptor with a
-// bound on each, so that a hostile or mistaken input costs a bounded amount of memory. A bad line is the caller's to
-// report; the lines after it are read as if it were not there. One thread.
+// JSON Lines (https://jsonlines.org): one value a line, UTF-8. The reader takes lines from a file descriptor
+// with a bound on each, so that a hostile or mistaken input costs a bounded amount of memory. A bad line is
+// the caller's to report; the lines after it are read as if it were not there. One thread.
 #pragma once
 
 #include <cstddef>

@@ -44,7 +44,8 @@ std::vector<Seen> ReadAll(const std::string& input, size_t max_bytes = LineReade
 }
 
 TEST(LineReader, NumbersLinesAndSkipsBlankOnes) {
-  EXPECT_EQ(ReadAll("a\n\n  \t\r\nb\r\nlast"), (std::vector<Seen>{{1, "a", ""}, {4, "b\r", ""}, {5, "last", ""}}));
+  EXPECT_EQ(ReadAll("a\n\n  \t\r\nb\r\nlast"),
+            (std::vector<Seen>{{1, "a", ""}, {4, "b\r", ""}, {5, "last", ""}}));
   EXPECT_EQ(ReadAll(""), (std::vector<Seen>{}));
   EXPECT_EQ(ReadAll("\n\n"), (std::vector<Seen>{}));
   EXPECT_EQ(ReadAll("\xEF\xBB\xBFx\ny"), (std::vector<Seen>{{1, "x", ""}, {2, "y", ""}}));

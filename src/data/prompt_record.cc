@@ -83,7 +83,9 @@ Status ReadInto(const OrderedJson& value, std::optional<std::vector<std::pair<in
 
 template <typename Field>
 FieldReader Member(Field PromptRecord::*member) {
-  return [member](const OrderedJson& value, PromptRecord* record) { return ReadInto(value, &(record->*member)); };
+  return [member](const OrderedJson& value, PromptRecord* record) {
+    return ReadInto(value, &(record->*member));
+  };
 }
 
 FieldReader List(std::string PromptRecord::*member) {
@@ -120,7 +122,8 @@ Status ReadIdentity(const OrderedJson& json, PromptRecord* record) {
   if (json.contains("metadata") && !json["metadata"].is_null()) record->metadata = json["metadata"].dump();
   if (!json.contains("id") || json["id"].is_null()) return {};
   const OrderedJson& id = json["id"];
-  if (!id.is_string() && !id.is_number_integer()) return WrongType("a string or an integer", id).WithContext("id");
+  if (!id.is_string() && !id.is_number_integer())
+    return WrongType("a string or an integer", id).WithContext("id");
   record->id = id.dump();
   return {};
 }
@@ -137,8 +140,9 @@ Status ParsePromptRecord(std::string_view line, PromptRecord* record) {
     if (key == "id" || key == "metadata") continue;
     const auto field = Fields().find(key);
     if (field == Fields().end()) {
-      return Fail("unknown field {}; the fields are prompt or messages, tools, id, metadata and the sampling options",
-                  OrderedJson(key).dump());
+      return Fail(
+          "unknown field {}; the fields are prompt or messages, tools, id, metadata and the sampling options",
+          OrderedJson(key).dump());
     }
     if (value.is_null()) continue;
     DS_RETURN_IF_ERROR(field->second(value, record).WithContext(key));
@@ -146,7 +150,8 @@ Status ParsePromptRecord(std::string_view line, PromptRecord* record) {
   if (record->prompt.has_value() == !record->messages.empty()) {
     return Fail("expected either \"prompt\" or \"messages\", found {}", record->prompt ? "both" : "neither");
   }
-  if (record->prompt && !record->tools.empty()) return Fail("tools: expected \"messages\" with it, found \"prompt\"");
+  if (record->prompt && !record->tools.empty())
+    return Fail("tools: expected \"messages\" with it, found \"prompt\"");
   return {};
 }
 

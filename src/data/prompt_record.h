@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // One line of batch inference, in and out.
-// In:  {"prompt": TEXT} or {"messages": [...], "tools": [...]}, and optionally id, metadata (both handed through),
+// In:  {"prompt": TEXT} or {"messages": [...], "tools": [...]}, and optionally id, metadata (both handed
+// through),
 //      max_tokens, temperature, top_k, top_p, min_p, repetition_penalty, presence_penalty, frequency_penalty,
 //      logit_bias {"TOKEN": BIAS}, seed, stop (a string or a list), ignore_eos, logprobs (how many).
 //      null counts as absent; another field is an error that names it.
@@ -21,7 +22,8 @@
 namespace deepshock {
 
 struct PromptRecord {
-  // What the line says about itself; read even when the rest of the line is wrong. JSON text, empty when absent.
+  // What the line says about itself; read even when the rest of the line is wrong. JSON text, empty when
+  // absent.
   std::string id;
   std::string metadata;
 

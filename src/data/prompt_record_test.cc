@@ -17,7 +17,8 @@ TEST(PromptRecord, ReadsEveryField) {
   PromptRecord r;
   const Status status = ParsePromptRecord(
       R"({"id":"a-1","metadata":{"z":1,"a":[2]},"prompt":"Hi","max_tokens":7,"temperature":0,"top_k":5,"top_p":0.5,
-          "min_p":0.1,"repetition_penalty":1.1,"presence_penalty":-1,"frequency_penalty":2,"logit_bias":{"5":-100,"7":1.5},
+          "min_p":0.1,"repetition_penalty":1.1,"presence_penalty":-1,"frequency_penalty":2,
+          "logit_bias":{"5":-100,"7":1.5},
           "seed":18446744073709551615,"stop":["x","y"],"ignore_eos":true,"logprobs":3,"tools":null})",
       &r);
   ASSERT_TRUE(status.ok()) << status.message();
@@ -42,7 +43,8 @@ TEST(PromptRecord, ReadsEveryField) {
 
 TEST(PromptRecord, MessagesAndToolsKeepTheirKeyOrder) {
   PromptRecord r;
-  ASSERT_TRUE(ParsePromptRecord(R"({"messages":[{"role":"user","content":"x"}],"tools":[{"z":1,"a":2}],"stop":"s"})", &r)
+  ASSERT_TRUE(ParsePromptRecord(
+                  R"({"messages":[{"role":"user","content":"x"}],"tools":[{"z":1,"a":2}],"stop":"s"})", &r)
                   .ok());
   EXPECT_EQ(r.messages, R"([{"role":"user","content":"x"}])");
   EXPECT_EQ(r.tools, R"([{"z":1,"a":2}])");
@@ -54,8 +56,10 @@ TEST(PromptRecord, ErrorsNameTheField) {
   EXPECT_NE(ErrorOf("{").find("parse error"), std::string::npos);
   EXPECT_EQ(ErrorOf("[]"), "expected a JSON object, found array");
   EXPECT_EQ(ErrorOf("{}"), "expected either \"prompt\" or \"messages\", found neither");
-  EXPECT_EQ(ErrorOf(R"({"prompt":"x","messages":[{}]})"), "expected either \"prompt\" or \"messages\", found both");
-  EXPECT_NE(ErrorOf(R"({"prompt":"x","max_token":1})").find("unknown field \"max_token\""), std::string::npos);
+  EXPECT_EQ(ErrorOf(R"({"prompt":"x","messages":[{}]})"),
+            "expected either \"prompt\" or \"messages\", found both");
+  EXPECT_NE(ErrorOf(R"({"prompt":"x","max_token":1})").find("unknown field \"max_token\""),
+            std::string::npos);
   EXPECT_EQ(ErrorOf(R"({"prompt":5})"), "prompt: expected a string, found number");
   EXPECT_EQ(ErrorOf(R"({"prompt":"x","max_tokens":1.5})"), "max_tokens: expected an integer, found number");
   EXPECT_NE(ErrorOf(R"({"prompt":"x","max_tokens":9223372036854775808})").find("64 bits"), std::string::npos);
@@ -66,7 +70,8 @@ TEST(PromptRecord, ErrorsNameTheField) {
             "logit_bias: expected token ids as keys, found \"five\"");
   EXPECT_EQ(ErrorOf(R"({"prompt":"x","id":[1]})"), "id: expected a string or an integer, found array");
   EXPECT_EQ(ErrorOf(R"({"messages":"x"})"), "messages: expected a list, found string");
-  EXPECT_EQ(ErrorOf(R"({"prompt":"x","tools":[]})"), "tools: expected \"messages\" with it, found \"prompt\"");
+  EXPECT_EQ(ErrorOf(R"({"prompt":"x","tools":[]})"),
+            "tools: expected \"messages\" with it, found \"prompt\"");
   EXPECT_NE(ErrorOf(R"({"prompt":"x","prompt":"y"})").find("occurs twice"), std::string::npos);
   EXPECT_NE(ErrorOf(std::string(1000, '[')).find("levels"), std::string::npos);
 }

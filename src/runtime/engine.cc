@@ -92,7 +92,9 @@ const std::optional<SamplingOptions>& Engine::recommended_sampling() const {
   return impl_->text.recommended_sampling;
 }
 
-std::vector<int32_t> Engine::EncodePrompt(std::string_view text) const { return impl_->text.EncodePrompt(text); }
+std::vector<int32_t> Engine::EncodePrompt(std::string_view text) const {
+  return impl_->text.EncodePrompt(text);
+}
 
 Result<std::vector<int32_t>> Engine::EncodeChat(const nlohmann::ordered_json& messages,
                                                 const nlohmann::ordered_json& tools) const {
@@ -103,7 +105,9 @@ Status Engine::ChatTemplateStatus() const {
   return impl_->text.chat_template != nullptr ? Status() : impl_->text.template_status;
 }
 
-std::string Engine::Decode(std::span<const int32_t> tokens) const { return impl_->text.tokenizer->Decode(tokens); }
+std::string Engine::Decode(std::span<const int32_t> tokens) const {
+  return impl_->text.tokenizer->Decode(tokens);
+}
 
 std::unique_ptr<Session> Engine::NewSession() const {
   return std::make_unique<SequenceState>(impl_->model->state_spec(), impl_->info.context_length);

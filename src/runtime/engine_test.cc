@@ -26,13 +26,19 @@ OrderedJson SmallTokenizer() {
   vocab["\u0120"] = id++;  // the space, as byte-level vocabularies spell it
   OrderedJson added = OrderedJson::array();
   for (const char* content : {"<s>", "</s>", "<|end|>"}) {
-    added.push_back({{"id", id++}, {"content", content}, {"single_word", false}, {"lstrip", false},
-                     {"rstrip", false}, {"normalized", false}, {"special", true}});
+    added.push_back({{"id", id++},
+                     {"content", content},
+                     {"single_word", false},
+                     {"lstrip", false},
+                     {"rstrip", false},
+                     {"normalized", false},
+                     {"special", true}});
   }
   return {{"version", "1.0"},
           {"added_tokens", added},
           {"normalizer", nullptr},
-          {"pre_tokenizer", {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", true}, {"use_regex", true}}},
+          {"pre_tokenizer",
+           {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", true}, {"use_regex", true}}},
           {"post_processor", nullptr},
           {"decoder", {{"type", "ByteLevel"}}},
           {"model", {{"type", "BPE"}, {"vocab", vocab}, {"merges", OrderedJson::array()}}}};
@@ -112,20 +118,23 @@ TEST_F(EngineTest, BadConversationsAreErrors) {
 
 TEST_F(EngineTest, BadConfigurationNamesFileAndKey) {
   Write("generation_config.json", R"({"temperature":"hot"})");
-  EXPECT_NE(LoadError().find("generation_config.json: temperature: expected a number, found string"), std::string::npos);
+  EXPECT_NE(LoadError().find("generation_config.json: temperature: expected a number, found string"),
+            std::string::npos);
   Write("generation_config.json", R"({"top_k":1e300})");
   EXPECT_NE(LoadError().find("top_k: expected a number"), std::string::npos);
   Write("generation_config.json", R"({"top_p":7})");
   EXPECT_NE(LoadError().find("generation_config.json: top_p"), std::string::npos);
   Write("generation_config.json", R"({"eos_token_id":[-4]})");
-  EXPECT_NE(LoadError().find("eos_token_id: expected a token id or a list of them, found -4"), std::string::npos);
+  EXPECT_NE(LoadError().find("eos_token_id: expected a token id or a list of them, found -4"),
+            std::string::npos);
   Write("generation_config.json", "[]");
   EXPECT_NE(LoadError().find("expected a JSON object, found array"), std::string::npos);
   fs::remove(folder_ / "generation_config.json");
   Write("tokenizer_config.json", R"({"chat_template":[{"name":"x"}]})");
   EXPECT_NE(LoadError().find("chat_template: expected entries"), std::string::npos);
   fs::remove(folder_ / "tokenizer.json");
-  EXPECT_NE(LoadError().find("expected the tokenizer in tokenizer.json, found no such file"), std::string::npos);
+  EXPECT_NE(LoadError().find("expected the tokenizer in tokenizer.json, found no such file"),
+            std::string::npos);
 }
 
 TEST_F(EngineTest, GeneratesChatsAndRefuses) {
@@ -176,7 +185,8 @@ TEST_F(EngineTest, GeneratesChatsAndRefuses) {
   }
 
   options.context_length = 1 << 30;
-  EXPECT_NE(Engine::Load(folder_.string(), options).message().find("context: expected 2 to"), std::string::npos);
+  EXPECT_NE(Engine::Load(folder_.string(), options).message().find("context: expected 2 to"),
+            std::string::npos);
   options.context_length = 0;
   options.batch_size = 0;
   EXPECT_EQ(Engine::Load(folder_.string(), options).message(), "batch_size: expected 1 to 4096, found 0");

@@ -38,7 +38,8 @@ Status KvCache::Reserve(int64_t num_tokens) {
     // Left uninitialised on purpose: pages that no token has reached take no memory.
     grown[layer].reset(new (std::nothrow) float[static_cast<size_t>(floats)]);
     if (grown[layer] == nullptr) {
-      return Fail("state: no memory for {} tokens ({} bytes for layers 0 to {})", capacity, total_bytes, layer);
+      return Fail("state: no memory for {} tokens ({} bytes for layers 0 to {})", capacity, total_bytes,
+                  layer);
     }
   }
   for (size_t layer = 0; layer < layers_.size(); ++layer) {

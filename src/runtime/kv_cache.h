@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// KvCache: owns the memory behind one sequence's KvView. Starts small and doubles up to the context length, so that
-// short sequences in long-context models stay cheap. One thread.
+// KvCache: owns the memory behind one sequence's KvView. Starts small and doubles up to the context length,
+// so that short sequences in long-context models stay cheap. One thread.
 #pragma once
 
 #include <cstdint>
@@ -19,8 +19,8 @@ class KvCache {
   KvCache(const KvCache&) = delete;
   KvCache& operator=(const KvCache&) = delete;
 
-  // Makes room for `num_tokens` in all; present tokens stay. Fails past max_tokens and when memory runs out; then
-  // nothing has changed.
+  // Makes room for `num_tokens` in all; present tokens stay. Fails past max_tokens and when memory runs out;
+  // then nothing has changed.
   Status Reserve(int64_t num_tokens);
   // Forgets the tokens from `length` on; keeps the memory.
   void Truncate(int64_t length);

@@ -42,7 +42,8 @@ TEST(KvCache, GrowsByDoublingAndKeepsWhatIsThere) {
     EXPECT_EQ(cache.view()->layers[2][t * 8 + 7], static_cast<float>(t) + 2000.0f);
     EXPECT_EQ(cache.view()->layers[0][t * 3], static_cast<float>(t));
   }
-  EXPECT_EQ(cache.Reserve(1001).message(), "state: expected at most 1000 tokens, the context length, found 1001");
+  EXPECT_EQ(cache.Reserve(1001).message(),
+            "state: expected at most 1000 tokens, the context length, found 1001");
 }
 
 TEST(KvCache, TruncateKeepsTheBeginning) {

@@ -51,9 +51,11 @@ TEST_F(FindModelTest, AFolderWithOneGgufMeansThatFile) {
   Write("g/mmproj-model.gguf");
   EXPECT_EQ(Found((root_ / "g").string()), file);
   Write("g/other.gguf");
-  EXPECT_NE(Found((root_ / "g").string()).find("expected one GGUF model in this folder, found 2"), std::string::npos);
+  EXPECT_NE(Found((root_ / "g").string()).find("expected one GGUF model in this folder, found 2"),
+            std::string::npos);
   fs::create_directories(root_ / "empty");
-  EXPECT_NE(Found((root_ / "empty").string()).find("expected config.json or a .gguf file"), std::string::npos);
+  EXPECT_NE(Found((root_ / "empty").string()).find("expected config.json or a .gguf file"),
+            std::string::npos);
 }
 
 TEST_F(FindModelTest, ASplitModelIsItsFirstPart) {
@@ -91,9 +93,9 @@ TEST_F(FindModelTest, AnIncompleteDownloadSaysSo) {
 }
 
 TEST_F(FindModelTest, TheErrorTellsWhereItLookedAndHowToFetch) {
-  EXPECT_EQ(Found("org/name"), "error: model \"org/name\": found neither as a path, nor in " + search_.models_folder +
-                                   ", nor in the Hugging Face cache " + search_.hub_folder +
-                                   "; fetch it with: hf download org/name");
+  EXPECT_EQ(Found("org/name"), "error: model \"org/name\": found neither as a path, nor in " +
+                                   search_.models_folder + ", nor in the Hugging Face cache " +
+                                   search_.hub_folder + "; fetch it with: hf download org/name");
   EXPECT_NE(Found("name").find("hf download ORGANISATION/name"), std::string::npos);
   EXPECT_NE(Found("").find("expected a path or a name"), std::string::npos);
 }

@@ -74,7 +74,8 @@ void ReadSpecialTokens(const Json& config, ModelText* text) {
 }
 
 // "chat_template": "..." or [{"name": "default", "template": "..."}, ...]
-Status ReadTemplates(const Json& config, const std::string& path, std::map<std::string, std::string>* sources) {
+Status ReadTemplates(const Json& config, const std::string& path,
+                     std::map<std::string, std::string>* sources) {
   if (!config.is_object() || !config.contains("chat_template")) return {};
   const Json& entry = config["chat_template"];
   if (entry.is_null()) return {};
@@ -82,10 +83,11 @@ Status ReadTemplates(const Json& config, const std::string& path, std::map<std::
     (*sources)["default"] = entry.get<std::string>();
     return {};
   }
-  if (!entry.is_array()) return Fail("{}: chat_template: expected a string or a list, found {}", path, entry.type_name());
+  if (!entry.is_array())
+    return Fail("{}: chat_template: expected a string or a list, found {}", path, entry.type_name());
   for (const Json& named : entry) {
-    if (!named.is_object() || !named.contains("name") || !named["name"].is_string() || !named.contains("template") ||
-        !named["template"].is_string()) {
+    if (!named.is_object() || !named.contains("name") || !named["name"].is_string() ||
+        !named.contains("template") || !named["template"].is_string()) {
       return Fail("{}: chat_template: expected entries with the strings \"name\" and \"template\"", path);
     }
     (*sources)[named["name"].get<std::string>()] = named["template"].get<std::string>();
@@ -169,7 +171,8 @@ Result<ModelText> LoadFromFolder(const fs::path& folder) {
     text.add_bos = config["add_bos_token"].get<bool>();
   }
 
-  // Newer checkpoints keep the template in a file of its own, which counts above the one in the configuration.
+  // Newer checkpoints keep the template in a file of its own, which counts above the one in the
+  // configuration.
   std::map<std::string, std::string> templates;
   DS_RETURN_IF_ERROR(ReadTemplates(config, config_path.string(), &templates));
   DS_ASSIGN(const Json template_config, ReadOptionalJson(folder / "chat_template.json"));
@@ -188,9 +191,10 @@ Result<ModelText> LoadFromFolder(const fs::path& folder) {
 
 // Tokens that end a turn in published chat formats. A GGUF names one or two end tokens where the Hugging Face
 // checkpoint lists several.
-constexpr const char* kTurnEnds[] = {"<|im_end|>", "<|eot_id|>",    "<|eom_id|>", "<|end_of_text|>", "<|endoftext|>",
-                                     "<|return|>", "<|call|>",      "<|user|>",   "<|observation|>", "<end_of_turn>",
-                                     "<|EOT|>",    "<｜end▁of▁sentence｜>"};
+constexpr const char* kTurnEnds[] = {"<|im_end|>",      "<|eot_id|>",    "<|eom_id|>",
+                                     "<|end_of_text|>", "<|endoftext|>", "<|return|>",
+                                     "<|call|>",        "<|user|>",      "<|observation|>",
+                                     "<end_of_turn>",   "<|EOT|>",       "<｜end▁of▁sentence｜>"};
 
 Result<GgufVocabulary> ReadVocabulary(const GgufFile& file) {
   GgufVocabulary v;
@@ -215,7 +219,8 @@ Result<GgufVocabulary> ReadVocabulary(const GgufFile& file) {
   for (const auto& [key, id] : ids) {
     if (!file.Has(key)) continue;
     DS_ASSIGN(const int64_t value, file.GetInt(key));
-    if (value < 0 || static_cast<uint64_t>(value) >= v.tokens.size()) continue;  // converters write 2^32 - 1 for none
+    if (value < 0 || static_cast<uint64_t>(value) >= v.tokens.size())
+      continue;  // converters write 2^32 - 1 for none
     *id = static_cast<int32_t>(value);
   }
   // Where the key is absent: llama.cpp's rule.
@@ -233,10 +238,11 @@ Result<GgufVocabulary> ReadVocabulary(const GgufFile& file) {
 // The sampling that the checkpoint's generation_config.json recommends, under llama.cpp's keys.
 Status ReadSampling(const GgufFile& file, ModelText* text) {
   SamplingOptions sampling;
-  const std::pair<const char*, double*> keys[] = {{"general.sampling.temp", &sampling.temperature},
-                                                  {"general.sampling.top_p", &sampling.top_p},
-                                                  {"general.sampling.min_p", &sampling.min_p},
-                                                  {"general.sampling.penalty_repeat", &sampling.repetition_penalty}};
+  const std::pair<const char*, double*> keys[] = {
+      {"general.sampling.temp", &sampling.temperature},
+      {"general.sampling.top_p", &sampling.top_p},
+      {"general.sampling.min_p", &sampling.min_p},
+      {"general.sampling.penalty_repeat", &sampling.repetition_penalty}};
   bool found = file.Has("general.sampling.top_k");
   if (found) {
     DS_ASSIGN(sampling.top_k, file.GetInt("general.sampling.top_k"));
@@ -254,7 +260,8 @@ Status ReadSampling(const GgufFile& file, ModelText* text) {
 
 Result<ModelText> LoadFromGguf(const std::string& path) {
   DS_ASSIGN(const std::unique_ptr<GgufFile> file, GgufFile::Open(path));
-  if (!file->Has("tokenizer.ggml.model")) return Fail("{}: expected a tokenizer (tokenizer.ggml.*), found none", path);
+  if (!file->Has("tokenizer.ggml.model"))
+    return Fail("{}: expected a tokenizer (tokenizer.ggml.*), found none", path);
   DS_ASSIGN(const GgufVocabulary v, ReadVocabulary(*file));
   ModelText text;
   DS_ASSIGN(text.tokenizer, TokenizerFromGguf(v, path));
@@ -268,7 +275,8 @@ Result<ModelText> LoadFromGguf(const std::string& path) {
   for (const char* key : {"tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"}) {
     if (!file->Has(key)) continue;
     DS_ASSIGN(const int64_t id, file->GetInt(key));
-    if (id >= 0 && static_cast<uint64_t>(id) < v.tokens.size()) AddToken(static_cast<int32_t>(id), &text.eos_tokens);
+    if (id >= 0 && static_cast<uint64_t>(id) < v.tokens.size())
+      AddToken(static_cast<int32_t>(id), &text.eos_tokens);
   }
   for (const char* content : kTurnEnds) {
     const std::optional<int32_t> id = text.tokenizer->TokenId(content);
@@ -288,7 +296,8 @@ Result<ModelText> LoadFromGguf(const std::string& path) {
 }
 
 Status CheckMessages(const OrderedJson& messages) {
-  if (!messages.is_array() || messages.empty()) return Fail("messages: expected a list of messages, found none");
+  if (!messages.is_array() || messages.empty())
+    return Fail("messages: expected a list of messages, found none");
   for (size_t i = 0; i < messages.size(); ++i) {
     const OrderedJson& message = messages[i];
     if (!message.is_object() || !message.contains("role") || !message["role"].is_string()) {
@@ -309,10 +318,12 @@ std::vector<int32_t> ModelText::EncodePrompt(std::string_view text) const {
   return tokens;
 }
 
-Result<std::vector<int32_t>> ModelText::EncodeChat(const OrderedJson& messages, const OrderedJson& tools) const {
+Result<std::vector<int32_t>> ModelText::EncodeChat(const OrderedJson& messages,
+                                                   const OrderedJson& tools) const {
   DS_RETURN_IF_ERROR(CheckMessages(messages));
   const bool has_tools = tools.is_array() && !tools.empty();
-  const ChatTemplate* used = has_tools && tool_template != nullptr ? tool_template.get() : chat_template.get();
+  const ChatTemplate* used =
+      has_tools && tool_template != nullptr ? tool_template.get() : chat_template.get();
   if (used == nullptr) return template_status;
   // The variables that transformers' apply_chat_template passes.
   OrderedJson variables = OrderedJson::object();

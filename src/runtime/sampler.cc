@@ -73,7 +73,8 @@ void Sampler::ApplyBiasAndPenalties() {
   const auto at = [&](int32_t token) -> float& { return logits_[static_cast<size_t>(token)]; };
   for (const auto& [token, bias] : options_.logit_bias) at(token) += static_cast<float>(bias);
   const float repetition = static_cast<float>(options_.repetition_penalty);
-  for (const auto& [token, count] : seen_) at(token) = at(token) > 0 ? at(token) / repetition : at(token) * repetition;
+  for (const auto& [token, count] : seen_)
+    at(token) = at(token) > 0 ? at(token) / repetition : at(token) * repetition;
   if (options_.presence_penalty == 0 && options_.frequency_penalty == 0) return;
   for (const auto& [token, count] : output_counts_) {
     at(token) -= static_cast<float>(options_.presence_penalty +
@@ -170,7 +171,8 @@ TokenLogprobs LogprobsOf(std::span<const float> logits, int32_t chosen, int num_
   for (const float logit : logits) sum += std::exp(static_cast<double>(logit) - static_cast<double>(largest));
   const double log_sum = static_cast<double>(largest) + std::log(sum);
   const auto entry = [&](int32_t token) {
-    return TokenLogprob{token, static_cast<float>(static_cast<double>(logits[static_cast<size_t>(token)]) - log_sum)};
+    return TokenLogprob{
+        token, static_cast<float>(static_cast<double>(logits[static_cast<size_t>(token)]) - log_sum)};
   };
   TokenLogprobs result;
   result.chosen = entry(chosen);

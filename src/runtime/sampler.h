@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Sampler: draws the tokens of one sequence from its logits; the order of the steps stands at SamplingOptions.
-// Its random numbers are its own, counted from the seed, so a sequence's text depends neither on what else is in the
-// batch nor on threads. Allocates one copy of the logits. One thread.
+// Sampler: draws the tokens of one sequence from its logits; the order of the steps stands at
+// SamplingOptions. Its random numbers are its own, counted from the seed, so a sequence's text depends
+// neither on what else is in the batch nor on threads. Allocates one copy of the logits. One thread.
 #pragma once
 
 #include <cstdint>
@@ -35,7 +35,8 @@ class Sampler {
   // `options` must be valid. `prompt` counts for the repetition penalty.
   Sampler(const SamplingOptions& options, uint64_t seed, std::span<const int32_t> prompt);
 
-  // Draws the next token and counts it as output. logits [V]. Fails on NaN and +inf, and when nothing can be drawn.
+  // Draws the next token and counts it as output. logits [V]. Fails on NaN and +inf, and when nothing can be
+  // drawn.
   Result<int32_t> Next(std::span<const float> logits);
 
  private:

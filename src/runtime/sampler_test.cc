@@ -31,7 +31,8 @@ std::vector<int64_t> Counts(const SamplingOptions& options, const std::vector<fl
   return counts;
 }
 
-// Pearson's chi-square of the counts against the expected probabilities; a zero probability must have no count.
+// Pearson's chi-square of the counts against the expected probabilities; a zero probability must have no
+// count.
 void ExpectDistribution(const std::vector<int64_t>& counts, const std::vector<double>& probabilities) {
   double total = 0, statistic = 0;
   for (const int64_t c : counts) total += static_cast<double>(c);
@@ -42,14 +43,16 @@ void ExpectDistribution(const std::vector<int64_t>& counts, const std::vector<do
       continue;
     }
     const double expected = probabilities[i] * total;
-    statistic += (static_cast<double>(counts[i]) - expected) * (static_cast<double>(counts[i]) - expected) / expected;
+    statistic +=
+        (static_cast<double>(counts[i]) - expected) * (static_cast<double>(counts[i]) - expected) / expected;
     ++degrees;
   }
   // Mean + 5 standard deviations of the chi-square distribution: a fixed seed, so no flakiness.
   EXPECT_LT(statistic, degrees + 5 * std::sqrt(2.0 * std::max(degrees, 1)));
 }
 
-std::vector<double> Softmax(const std::vector<float>& logits, double temperature, const std::vector<bool>& kept) {
+std::vector<double> Softmax(const std::vector<float>& logits, double temperature,
+                            const std::vector<bool>& kept) {
   std::vector<double> p(logits.size());
   double sum = 0;
   for (size_t i = 0; i < p.size(); ++i) sum += p[i] = kept[i] ? std::exp(logits[i] / temperature) : 0;
@@ -135,8 +138,7 @@ TEST(Sampler, TopPComesAfterTopKAndTemperature) {
   options.top_p = 0.55;  // of the two: the first alone; of all four it would keep two
   ExpectDistribution(Counts(options, logits, 1000), {1, 0, 0, 0});
   options.temperature = 2;  // leaves 0.536 and 0.464: now both are needed
-  ExpectDistribution(Counts(options, logits, 20000),
-                     Softmax(logits, 2, {true, true, false, false}));
+  ExpectDistribution(Counts(options, logits, 20000), Softmax(logits, 2, {true, true, false, false}));
 }
 
 TEST(Sampler, TopPOfALargeVocabularyIsTheSortedNucleus) {
@@ -236,7 +238,8 @@ TEST(Sampler, BrokenLogitsAreAnError) {
     Sampler sampler(options, 1, {});
     const float nan = std::numeric_limits<float>::quiet_NaN();
     const float inf = std::numeric_limits<float>::infinity();
-    EXPECT_EQ(sampler.Next(std::vector<float>{0, nan}).message(), "logits: expected finite numbers, found nan for token 1");
+    EXPECT_EQ(sampler.Next(std::vector<float>{0, nan}).message(),
+              "logits: expected finite numbers, found nan for token 1");
     EXPECT_FALSE(sampler.Next(std::vector<float>{inf, 0}).ok());
     EXPECT_FALSE(sampler.Next(std::vector<float>{-inf, -inf}).ok());
     EXPECT_FALSE(sampler.Next({}).ok());
@@ -277,7 +280,8 @@ TEST(Logprobs, AreTheLogSoftmax) {
   EXPECT_EQ(result.top[0].token, 1);
   EXPECT_EQ(result.top[1].token, 7);
   EXPECT_EQ(result.top[2].token, 3);
-  for (const TokenLogprob& t : result.top) EXPECT_NEAR(t.logprob, std::log(p[static_cast<size_t>(t.token)]), 1e-6);
+  for (const TokenLogprob& t : result.top)
+    EXPECT_NEAR(t.logprob, std::log(p[static_cast<size_t>(t.token)]), 1e-6);
   EXPECT_TRUE(LogprobsOf(kLogits, 0, 0).top.empty());
   EXPECT_EQ(LogprobsOf(kLogits, 0, 100).top.size(), kLogits.size());
 }

@@ -59,8 +59,8 @@ Status Scheduler::CheckRequest(const GenerationRequest& request) const {
   const int64_t num_prompt = static_cast<int64_t>(request.prompt.size());
   if (num_prompt == 0) return Fail("prompt: expected at least one token, found none");
   if (num_prompt >= model_.context_length()) {
-    return Fail("prompt: expected fewer tokens than the context length of {}, found {}", model_.context_length(),
-                num_prompt);
+    return Fail("prompt: expected fewer tokens than the context length of {}, found {}",
+                model_.context_length(), num_prompt);
   }
   for (const int32_t token : request.prompt) {
     if (token >= 0 && token < model_.vocab_size()) continue;
@@ -85,7 +85,8 @@ Status Scheduler::Prepare(Sequence* sequence) {
   }
   SequenceState& state = *sequence->state;
   state.busy = true;
-  // What the state already holds of this prompt need not be computed again, but the last token's logits must be.
+  // What the state already holds of this prompt need not be computed again, but the last token's logits must
+  // be.
   const auto shared = std::mismatch(state.tokens.begin(), state.tokens.end(), request.prompt.begin(),
                                     request.prompt.end() - 1);
   const int64_t num_shared = shared.first - state.tokens.begin();
@@ -183,7 +184,8 @@ bool Scheduler::IsStopToken(const Sequence& sequence, int32_t token) const {
   const auto contains = [token](const std::vector<int32_t>& tokens) {
     return std::find(tokens.begin(), tokens.end(), token) != tokens.end();
   };
-  return contains(sequence.request.stop_tokens) || (!sequence.request.ignore_eos && contains(options_.eos_tokens));
+  return contains(sequence.request.stop_tokens) ||
+         (!sequence.request.ignore_eos && contains(options_.eos_tokens));
 }
 
 void Scheduler::Advance(Sequence* sequence, std::span<const float> logits) {
@@ -207,7 +209,8 @@ void Scheduler::Advance(Sequence* sequence, std::span<const float> logits) {
 
   const bool stop_token = IsStopToken(*sequence, token);
   std::string text;
-  if (!stop_token && sequence->decoder != nullptr) text = sequence->stops.Push(sequence->decoder->Push(token));
+  if (!stop_token && sequence->decoder != nullptr)
+    text = sequence->stops.Push(sequence->decoder->Push(token));
   const bool wanted = Emit(sequence, token, text, logprobs);
   if (stop_token || sequence->stops.stopped()) {
     Finish(sequence, FinishReason::kStop);
@@ -219,7 +222,8 @@ void Scheduler::Advance(Sequence* sequence, std::span<const float> logits) {
   }
 }
 
-bool Scheduler::Emit(Sequence* sequence, int32_t token, const std::string& text, const TokenLogprobs* logprobs) {
+bool Scheduler::Emit(Sequence* sequence, int32_t token, const std::string& text,
+                     const TokenLogprobs* logprobs) {
   sequence->result.text += text;
   if (!sequence->request.on_token) return true;
   return sequence->request.on_token({token, text, logprobs});

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Scheduler: continuous batching. Owns the requests that wait and the sequences that run; each Step computes one
-// forward pass for all running sequences and hands a finished one's place to the next that waits.
-// A prompt is computed in chunks whose borders depend on that sequence alone, and a step holds whole chunks, so
+// Scheduler: continuous batching. Owns the requests that wait and the sequences that run; each Step computes
+// one forward pass for all running sequences and hands a finished one's place to the next that waits. A
+// prompt is computed in chunks whose borders depend on that sequence alone, and a step holds whole chunks, so
 // greedy output does not depend on what else is in the batch.
 // One thread. A request's own fault (an empty or too long prompt, NaN logits) ends that request only.
 #pragma once
@@ -43,7 +43,8 @@ struct SchedulerOptions {
 
 class Scheduler {
  public:
-  // Without a tokenizer results carry tokens and no text, and stop strings are refused. Both must outlive this.
+  // Without a tokenizer results carry tokens and no text, and stop strings are refused. Both must outlive
+  // this.
   Scheduler(TokenModel& model, const Tokenizer* tokenizer, SchedulerOptions options);
   ~Scheduler();
 
@@ -62,7 +63,8 @@ class Scheduler {
     bool done = false;
     std::unique_ptr<SequenceState> own_state;  // unless the request brings a session
     SequenceState* state = nullptr;
-    std::vector<int32_t> tokens;  // prompt and output; those from state->kv.length() on are still to be computed
+    std::vector<int32_t>
+        tokens;  // prompt and output; those from state->kv.length() on are still to be computed
     std::unique_ptr<Sampler> sampler;
     std::unique_ptr<StreamDecoder> decoder;
     StopMatcher stops;

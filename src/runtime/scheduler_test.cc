@@ -22,7 +22,8 @@ constexpr int64_t kVocab = 32;
 constexpr int64_t kContext = 64;
 constexpr int32_t kEos = 31;
 
-// Its logits are a hash of every token in the sequence's state: one lost, doubled or foreign token changes them.
+// Its logits are a hash of every token in the sequence's state: one lost, doubled or foreign token changes
+// them.
 class FakeModel final : public TokenModel {
  public:
   Status Forward(std::span<const SequenceChunk> chunks, ForwardOutput* output) override {
@@ -37,10 +38,12 @@ class FakeModel final : public TokenModel {
       uint64_t hash = 17;
       for (int64_t i = 0; i < kv.length; ++i) hash = hash * 1000003 + static_cast<uint64_t>(kv.layers[0][i]);
       SplitMix64 random(hash);
-      for (int64_t v = 0; v < kVocab; ++v) output->logits.push_back(static_cast<float>(random.NextUniform() * 4));
+      for (int64_t v = 0; v < kVocab; ++v)
+        output->logits.push_back(static_cast<float>(random.NextUniform() * 4));
       // The end comes after some tokens, or never.
       output->logits.back() = ends && hash % 16 == 0 ? 10.0f : -10.0f;
-      if (nan_at == kv.length) output->logits[output->logits.size() - 3] = std::numeric_limits<float>::quiet_NaN();
+      if (nan_at == kv.length)
+        output->logits[output->logits.size() - 3] = std::numeric_limits<float>::quiet_NaN();
     }
     batch_sizes.push_back(chunks.size());
     token_counts.push_back(num_tokens);
@@ -97,9 +100,12 @@ class SchedulerTest : public testing::Test {
     request.sampling.temperature = 0;
     return request;
   }
-  SchedulerOptions Options(int batch_size, int prefill_chunk = 8) { return {batch_size, prefill_chunk, {kEos}}; }
+  SchedulerOptions Options(int batch_size, int prefill_chunk = 8) {
+    return {batch_size, prefill_chunk, {kEos}};
+  }
 
-  std::vector<GenerationResult> RunAll(const std::vector<GenerationRequest>& requests, SchedulerOptions options) {
+  std::vector<GenerationResult> RunAll(const std::vector<GenerationRequest>& requests,
+                                       SchedulerOptions options) {
     std::vector<GenerationResult> results(requests.size());
     std::vector<int> num_done(requests.size());
     Scheduler scheduler(model_, &tokenizer_, std::move(options));
@@ -140,7 +146,8 @@ TEST_F(SchedulerTest, TheResultDependsOnNeitherBatchNorChunks) {
   for (const GenerationResult& result : alone) ++reasons[result.finish_reason];
   EXPECT_GT(reasons[FinishReason::kStop], 5);
   EXPECT_GT(reasons[FinishReason::kLength], 5);
-  for (const auto& [batch_size, chunk] : std::vector<std::pair<int, int>>{{1, 3}, {4, 8}, {7, 1}, {32, 16}, {100, 512}}) {
+  for (const auto& [batch_size, chunk] :
+       std::vector<std::pair<int, int>>{{1, 3}, {4, 8}, {7, 1}, {32, 16}, {100, 512}}) {
     const std::vector<GenerationResult> batched = RunAll(requests, Options(batch_size, chunk));
     for (size_t i = 0; i < requests.size(); ++i) {
       EXPECT_EQ(batched[i].tokens, alone[i].tokens) << i;
@@ -157,7 +164,8 @@ TEST_F(SchedulerTest, AFinishedSequenceMakesRoomForTheNext) {
   for (int i = 0; i < 8; ++i) requests.push_back(Request({1, 2}, i < 4 ? 4 : 12));
   RunAll(requests, Options(4, 8));
   EXPECT_EQ(*std::max_element(model_.batch_sizes.begin(), model_.batch_sizes.end()), 4u);
-  // Static batches would need as many: the first four take 4 steps, the others 12; no step is wasted in between.
+  // Static batches would need as many: the first four take 4 steps, the others 12; no step is wasted in
+  // between.
   EXPECT_EQ(model_.batch_sizes.size(), 16u);
 }
 
@@ -222,12 +230,9 @@ TEST_F(SchedulerTest, StopStringsCutTheStreamedText) {
 }
 
 TEST_F(SchedulerTest, AFaultyRequestEndsAlone) {
-  std::vector<GenerationRequest> requests = {Request({1, 2}, 5),
-                                             Request({}, 5),
-                                             Request(std::vector<int32_t>(kContext, 1), 5),
-                                             Request({1, 99}, 5),
-                                             Request({1, -1}, 5),
-                                             Request({3, 4}, 5)};
+  std::vector<GenerationRequest> requests = {
+      Request({1, 2}, 5),  Request({}, 5),      Request(std::vector<int32_t>(kContext, 1), 5),
+      Request({1, 99}, 5), Request({1, -1}, 5), Request({3, 4}, 5)};
   requests.push_back(Request({1}, 5));
   requests.back().sampling.top_p = 7;
   requests.push_back(Request({1}, 5));
@@ -239,7 +244,8 @@ TEST_F(SchedulerTest, AFaultyRequestEndsAlone) {
     EXPECT_EQ(results[i].finish_reason == FinishReason::kError, i != 0 && i != 5);
   }
   EXPECT_EQ(results[1].status.message(), "prompt: expected at least one token, found none");
-  EXPECT_EQ(results[2].status.message(), "prompt: expected fewer tokens than the context length of 64, found 64");
+  EXPECT_EQ(results[2].status.message(),
+            "prompt: expected fewer tokens than the context length of 64, found 64");
   EXPECT_EQ(results[3].status.message(), "prompt: expected token ids 0 to 31, found 99");
 }
 
@@ -291,7 +297,8 @@ TEST_F(SchedulerTest, SubmitFromOnDone) {
   Scheduler scheduler(model_, &tokenizer_, Options(1));
   int num_done = 0;
   std::function<void()> submit = [&] {
-    GenerationRequest request = Request(num_done % 2 == 0 ? std::vector<int32_t>{} : std::vector<int32_t>{1}, 3);
+    GenerationRequest request =
+        Request(num_done % 2 == 0 ? std::vector<int32_t>{} : std::vector<int32_t>{1}, 3);
     request.on_done = [&](GenerationResult) {
       if (++num_done < 6) submit();
     };
@@ -359,7 +366,8 @@ TEST(SchedulerWithModel, GreedyTokensDoNotDependOnTheBatch) {
     std::vector<std::vector<int32_t>> prompts(9);
     for (auto& prompt : prompts) {
       prompt.resize(1 + random() % 20);
-      for (int32_t& t : prompt) t = static_cast<int32_t>(random() % static_cast<uint64_t>(token_model.vocab_size()));
+      for (int32_t& t : prompt)
+        t = static_cast<int32_t>(random() % static_cast<uint64_t>(token_model.vocab_size()));
     }
     const auto generate = [&](int batch_size) {
       std::vector<std::vector<int32_t>> outputs(prompts.size());

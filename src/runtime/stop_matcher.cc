@@ -7,7 +7,8 @@
 namespace deepshock {
 
 Result<StopMatcher> StopMatcher::Create(const std::vector<std::string>& stops) {
-  if (stops.size() > kMaxStops) return Fail("stop: expected at most {} strings, found {}", kMaxStops, stops.size());
+  if (stops.size() > kMaxStops)
+    return Fail("stop: expected at most {} strings, found {}", kMaxStops, stops.size());
   StopMatcher matcher;
   for (const std::string& stop : stops) {
     if (stop.empty()) return Fail("stop: expected non-empty strings, found an empty one");

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// StopMatcher: finds stop strings in streamed text, however the text is cut into pieces, and lets no byte out that
-// could still turn out to be part of one. The stop string that is complete first wins; of several that are complete
-// at the same byte, the longest. Linear in the text for each stop string. One thread.
+// StopMatcher: finds stop strings in streamed text, however the text is cut into pieces, and lets no byte out
+// that could still turn out to be part of one. The stop string that is complete first wins; of several that
+// are complete at the same byte, the longest. Linear in the text for each stop string. One thread.
 #pragma once
 
 #include <cstddef>

@@ -17,7 +17,8 @@ StopMatcher Make(const std::vector<std::string>& stops) {
   return std::move(matcher).value();
 }
 
-// What the header promises, by search over the whole text: the earliest end wins, then the earliest beginning.
+// What the header promises, by search over the whole text: the earliest end wins, then the earliest
+// beginning.
 std::string CutByFind(const std::string& text, const std::vector<std::string>& stops, bool* stopped) {
   size_t best_end = std::string::npos, best_begin = text.size();
   for (const std::string& stop : stops) {
