@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: Apache-2.0
+// The programs as a user calls them: output, exit codes, one clear line for every error, nothing left behind.
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include "base/json.h"
+#include "tests/support/reference_data.h"
+
+namespace deepshock {
+namespace {
+
+namespace fs = std::filesystem;
+
+const std::string kModel = std::string(DEEPSHOCK_SOURCE_DIR) + "/models/tiny-moe.gguf";
+
+struct Outcome {
+  int exit_code = -1;
+  std::string out, err;
+};
+
+std::string ReadAll(const fs::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::stringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
+
+class Programs : public testing::Test {
+ protected:
+  void SetUp() override {
+    folder_ = fs::path(testing::TempDir()) / ("deepshock-e2e-" + std::to_string(::getpid()));
+    fs::create_directories(folder_);
+  }
+  void TearDown() override { fs::remove_all(folder_); }
+
+  // Runs "PROGRAM ARGUMENTS" through the shell with `input` on stdin.
+  Outcome Call(const std::string& program, const std::string& arguments, const std::string& input = "") {
+    std::ofstream(Path("stdin"), std::ios::binary) << input;
+    const std::string command = std::string(DEEPSHOCK_BIN_DIR) + "/" + program + " " + arguments + " <'" +
+                                Path("stdin") + "' >'" + Path("stdout") + "' 2>'" + Path("stderr") + "'";
+    const int status = std::system(command.c_str());
+    return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, ReadAll(Path("stdout")), ReadAll(Path("stderr"))};
+  }
+  Outcome Deepshock(const std::string& arguments, const std::string& input = "") {
+    return Call("deepshock", arguments, input);
+  }
+  std::string Path(const std::string& name) const { return (folder_ / name).string(); }
+
+  // Non-zero, nothing on stdout, and one line on stderr that holds every part.
+  void ExpectError(const Outcome& run, const std::vector<std::string>& parts) {
+    EXPECT_NE(run.exit_code, 0);
+    EXPECT_EQ(run.out, "");
+    EXPECT_EQ(std::count(run.err.begin(), run.err.end(), '\n'), 1) << run.err;
+    EXPECT_NE(run.err.find(": error: "), std::string::npos) << run.err;
+    for (const std::string& part : parts)
+      EXPECT_NE(run.err.find(part), std::string::npos) << part << " in " << run.err;
+  }
+
+  fs::path folder_;
+};
+
+TEST_F(Programs, HelpAndVersionOfEveryCommand) {
+  for (const char* command : {"", "run", "inspect", "verify", "eval nll", "convert"}) {
+    const Outcome help = Deepshock(std::string(command) + " --help");
+    EXPECT_EQ(help.exit_code, 0) << command;
+    EXPECT_NE(help.out.find("Example"), std::string::npos) << command;
+    EXPECT_EQ(help.err, "");
+  }
+  EXPECT_EQ(Call("deepseek-infer", "--help").exit_code, 0);
+  for (const char* program : {"deepshock", "deepseek-infer"}) {
+    EXPECT_NE(Call(program, "--version").out.find(DEEPSHOCK_VERSION), std::string::npos);
+  }
+}
+
+TEST_F(Programs, RunStreamsTextAndTellsItsSpeed) {
+  const Outcome run =
+      Deepshock("run '" + kModel + "' --raw --prompt 'The kernel allocates' --temperature 0 --max_tokens 12");
+  EXPECT_EQ(run.exit_code, 0) << run.err;
+  EXPECT_FALSE(run.out.empty());
+  EXPECT_NE(run.err.find("tokens/s"), std::string::npos);
+  EXPECT_NE(run.err.find("first token"), std::string::npos);
+}
+
+TEST_F(Programs, SameSeedSameText) {
+  const std::string arguments =
+      "run '" + kModel + "' -q --raw --prompt 'In this chapter' --temperature 1 --max_tokens 24 --seed ";
+  const Outcome a = Deepshock(arguments + "7"), b = Deepshock(arguments + "7 --threads 1"),
+            c = Deepshock(arguments + "8");
+  EXPECT_EQ(a.exit_code, 0) << a.err;
+  EXPECT_EQ(a.out, b.out);
+  EXPECT_NE(a.out, c.out);
+}
+
+TEST_F(Programs, BatchKeepsOrderAndGoesOnAfterABadLine) {
+  const std::string input =
+      "{\"id\":\"a\",\"prompt\":\"The kernel allocates memory for\"}\n"
+      "this is no JSON\n"
+      "{\"id\":\"c\",\"messages\":[{\"role\":\"user\",\"content\":\"What is a "
+      "compiler?\"}],\"max_tokens\":5}\n"
+      "{\"id\":\"d\",\"prompt\":\"\xff\"}\n"
+      "{\"id\":\"e\",\"prompt\":\"x\",\"no_such_field\":1}\n";
+  const Outcome run = Call("deepseek-infer", "--model '" + kModel + "' --batch_size 4 --max_tokens 8 -q", input);
+  EXPECT_EQ(run.exit_code, 0) << run.err;
+  std::istringstream lines(run.out);
+  std::vector<Json> records;
+  for (std::string line; std::getline(lines, line);) {
+    const auto json = ParseJson(line);
+    ASSERT_TRUE(json.ok()) << line;
+    records.push_back(*json);
+  }
+  ASSERT_EQ(records.size(), 5u);
+  for (size_t i = 0; i < records.size(); ++i) EXPECT_EQ(records[i]["index"], i);
+  EXPECT_EQ(records[0]["id"], "a");
+  EXPECT_FALSE(records[0]["text"].get<std::string>().empty());
+  EXPECT_EQ(records[1]["line"], 2);
+  EXPECT_TRUE(records[1].contains("error"));
+  EXPECT_EQ(records[2]["id"], "c");
+  EXPECT_TRUE(records[3].contains("error"));
+  EXPECT_NE(records[4]["error"].get<std::string>().find("no_such_field"), std::string::npos);
+}
+
+TEST_F(Programs, BatchSizeDoesNotChangeGreedyText) {
+  std::string input;
+  for (const char* prompt : {"The kernel", "def main(", "A compiler is", "int x =", "Zhe"}) {
+    input += Json{{"prompt", prompt}, {"max_tokens", 16}}.dump() + "\n";
+  }
+  const std::string common = "--model '" + kModel + "' -q --batch_size ";
+  const Outcome one = Call("deepseek-infer", common + "1", input),
+            many = Call("deepseek-infer", common + "8 --threads 3", input);
+  EXPECT_EQ(one.exit_code, 0) << one.err;
+  EXPECT_FALSE(one.out.empty());
+  EXPECT_EQ(one.out, many.out);
+}
+
+TEST_F(Programs, OutputFileAppearsWhole) {
+  const std::string input = "{\"prompt\":\"Hello\"}\n";
+  const Outcome run =
+      Call("deepseek-infer",
+           "--model '" + kModel + "' -q --max_tokens 4 --output '" + Path("out.jsonl") + "'", input);
+  EXPECT_EQ(run.exit_code, 0) << run.err;
+  EXPECT_EQ(run.out, "");
+  EXPECT_TRUE(ParseJson(ReadAll(Path("out.jsonl"))).ok());
+  ExpectError(Call("deepseek-infer",
+                   "--model '" + kModel + "' -q --output '" + Path("no/folder/out.jsonl") + "'", input),
+              {"no/folder/out.jsonl"});
+}
+
+TEST_F(Programs, UnknownExpertGroupsAreRefusedByName) {
+  ExpectError(Call("deepseek-infer",
+                   "--model '" + kModel + "' --warmup_experts 'text_expert,code_expert' --prompt x"),
+              {"text_expert", "known groups"});
+}
+
+TEST_F(Programs, InspectPrintsTheModelCardsNumbers) {
+  const Outcome run = Deepshock("inspect '" + kModel + "' --json");
+  ASSERT_EQ(run.exit_code, 0) << run.err;
+  const auto json = ParseJson(run.out);
+  ASSERT_TRUE(json.ok()) << json.message();
+  EXPECT_EQ((*json)["architecture"], "deepseek_v3");
+  EXPECT_NEAR((*json)["parameters"].get<double>(), 51.6e6, 0.1e6);
+  EXPECT_NEAR((*json)["active_parameters"].get<double>(), 13.8e6, 0.1e6);
+  EXPECT_NEAR((*json)["mtp_parameters"].get<double>(), 5.7e6, 0.1e6);
+  EXPECT_EQ((*json)["num_experts"], 32);
+  EXPECT_EQ((*json)["kv_bytes_per_token"], 8 * (128 + 32) * 4);
+  EXPECT_TRUE((*json)["fits_in_memory"].get<bool>());
+}
+
+TEST_F(Programs, VerifyFailsOnWrongNumbersAndSaysWhere) {
+  const std::string checkpoint = SharedData("conformance/mixtral");
+  if (!fs::exists(checkpoint)) GTEST_SKIP() << checkpoint << " is absent";
+  EXPECT_EQ(Deepshock("verify '" + checkpoint + "'").exit_code, 0);
+  // Another family's reference with the same shapes.
+  const Outcome wrong = Deepshock("verify '" + SharedData("conformance/llama") + "' --reference '" +
+                              SharedData("conformance/qwen3") + "/golden.safetensors'");
+  EXPECT_EQ(wrong.exit_code, 1);
+  EXPECT_NE(wrong.out.find("FAIL  logits"), std::string::npos) << wrong.out;
+}
+
+TEST_F(Programs, ConvertWritesBesideAndRenames) {
+  const std::string checkpoint = SharedData("conformance/deepseek_v3");
+  if (!fs::exists(checkpoint)) GTEST_SKIP() << checkpoint << " is absent";
+  const Outcome run =
+      Deepshock("convert '" + checkpoint + "' '" + Path("v3.gguf") + "' --type experts=mxfp4,q8_0 --json -q");
+  ASSERT_EQ(run.exit_code, 0) << run.err;
+  const auto json = ParseJson(run.out);
+  ASSERT_TRUE(json.ok());
+  EXPECT_TRUE((*json)["bytes_by_type"].contains("mxfp4"));
+  EXPECT_EQ(Deepshock("inspect '" + Path("v3.gguf") + "'").exit_code, 0);
+  ExpectError(Deepshock("convert '" + checkpoint + "' '" + Path("v3.gguf") + "'"), {"v3.gguf", "--force"});
+  ExpectError(Deepshock("convert '" + checkpoint + "' '" + Path("x.gguf") + "' --type q9_9"),
+              {"q9_9", "q8_0"});
+  ExpectError(Deepshock("convert '" + checkpoint + "' '" + Path("x.gguf") + "' --type heads=q8_0"),
+              {"heads", "experts"});
+  // A disk that is full: no file under the name, none beside it.
+  const Outcome full = Deepshock("convert '" + checkpoint + "' /dev/full/x.gguf");
+  EXPECT_NE(full.exit_code, 0);
+  for (const auto& entry : fs::directory_iterator(folder_)) {
+    EXPECT_EQ(entry.path().string().find(".partial"), std::string::npos) << entry.path();
+  }
+}
+
+TEST_F(Programs, BrokenModelsGetOneLineEach) {
+  const std::string whole = ReadAll(kModel);
+  for (const size_t size :
+       {size_t{0}, size_t{3}, size_t{24}, size_t{5000}, size_t{400000}, whole.size() / 2, whole.size() - 4096}) {
+    std::ofstream(Path("broken.gguf"), std::ios::binary) << whole.substr(0, size);
+    ExpectError(Deepshock("run '" + Path("broken.gguf") + "' --prompt x"), {"broken.gguf"});
+  }
+  ExpectError(Deepshock("inspect '" + Path("absent.gguf") + "'"), {"absent.gguf"});
+  ExpectError(Deepshock("inspect no-such/model-name"), {"no-such/model-name", "hf download"});
+  fs::create_directories(Path("empty"));
+  ExpectError(Deepshock("inspect '" + Path("empty") + "'"), {"config.json"});
+}
+
+TEST_F(Programs, WrongUsageIsExitCodeTwo) {
+  for (const char* arguments : {"run --no_such_option", "run --threads 0", "run --temperature -1 --prompt x",
+                                "eval nll", "no-such-command", "convert onlyone"}) {
+    const Outcome run = Deepshock(arguments);
+    EXPECT_EQ(run.exit_code, 2) << arguments << ": " << run.err;
+    EXPECT_EQ(run.out, "");
+  }
+  ExpectError(Deepshock("run '" + kModel + "' --prompt x --kernels no_such_isa"),
+              {"no_such_isa", "reference"});
+}
+
+TEST_F(Programs, EvalPrintsTheDocumentedJson) {
+  std::string tokens;
+  for (int32_t i = 0; i < 64; ++i) {
+    const int32_t id = 20 + i * 37 % 8000;
+    tokens.append(reinterpret_cast<const char*>(&id), sizeof(id));
+  }
+  std::ofstream(Path("ids.i32"), std::ios::binary) << tokens;
+  const Outcome run =
+      Deepshock("eval nll '" + kModel + "' --tokens '" + Path("ids.i32") + "' --length 32 --json -q");
+  ASSERT_EQ(run.exit_code, 0) << run.err;
+  const auto json = ParseJson(run.out);
+  ASSERT_TRUE(json.ok());
+  EXPECT_EQ(json->size(), 2u);
+  EXPECT_EQ((*json)["tokens"], 62);
+  EXPECT_GT((*json)["nll"].get<double>(), 0);
+  ExpectError(Deepshock("eval nll '" + kModel + "' -q --tokens '" + Path("ids.i32") + "' --length 48"),
+              {"ids.i32", "48"});
+}
+
+}  // namespace
+}  // namespace deepshock
