@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/utf8.h"
+#include "text/regex_categories.h"
 
 namespace deepshock {
 namespace {
@@ -31,26 +32,6 @@ constexpr char kScriptPrefix[] = "sc:";
 #else
 constexpr char kScriptPrefix[] = "";
 #endif
-
-// General categories with the long names that \p{...} also takes.
-struct Category {
-  const char* name;
-  const char* long_name;
-};
-// clang-format off
-constexpr Category kCategories[] = {
-    {"L", "letter"}, {"Lu", "uppercaseletter"}, {"Ll", "lowercaseletter"}, {"Lt", "titlecaseletter"},
-    {"Lm", "modifierletter"}, {"Lo", "otherletter"}, {"M", "mark"}, {"Mn", "nonspacingmark"},
-    {"Mc", "spacingmark"}, {"Me", "enclosingmark"}, {"N", "number"}, {"Nd", "decimalnumber"},
-    {"Nl", "letternumber"}, {"No", "othernumber"}, {"P", "punctuation"}, {"Pc", "connectorpunctuation"},
-    {"Pd", "dashpunctuation"}, {"Ps", "openpunctuation"}, {"Pe", "closepunctuation"},
-    {"Pi", "initialpunctuation"}, {"Pf", "finalpunctuation"}, {"Po", "otherpunctuation"}, {"S", "symbol"},
-    {"Sm", "mathsymbol"}, {"Sc", "currencysymbol"}, {"Sk", "modifiersymbol"}, {"So", "othersymbol"},
-    {"Z", "separator"}, {"Zs", "spaceseparator"}, {"Zl", "lineseparator"}, {"Zp", "paragraphseparator"},
-    {"C", "other"}, {"Cc", "control"}, {"Cf", "format"}, {"Cs", "surrogate"}, {"Co", "privateuse"},
-    {"Cn", "unassigned"},
-};
-// clang-format on
 
 // One [...], or what \w and the like stand for.
 struct CharClass {
