@@ -1,8 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
-// Unicode's general categories as patterns name them. For regex_syntax.cc.
+// Unicode's general categories as patterns name them, and the sets of characters behind \w and \h. For
+// regex_syntax.cc.
 #pragma once
 
 namespace deepshock {
+
+// Members of a class, ready to stand inside PCRE2's [...].
+// Oniguruma's \w: alphabetic, marks, decimal digits, connectors.
+inline constexpr char kWord[] =
+    "\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}\\x{24b6}-\\x{24e9}\\x{1f130}-\\x{1f149}\\x{1f150}-\\x{1f169}"
+    "\\x{1f170}-\\x{1f189}";
+// Outside a class it goes by a table of Latin-1, which counts these too.
+inline constexpr char kLatin1Word[] = "\\x{b2}\\x{b3}\\x{b9}\\x{bc}-\\x{be}";
+inline constexpr char kHexDigit[] = "0-9A-Fa-f";
 
 // General categories with the long names that \p{...} also takes.
 struct Category {

@@ -19,14 +19,6 @@ namespace {
 constexpr int kMaxClassDepth = 8;
 constexpr size_t kMaxPatternBytes = 64 << 10;
 
-// Members of a class, ready to stand inside PCRE2's [...].
-// Oniguruma's \w: alphabetic, marks, decimal digits, connectors.
-constexpr char kWord[] =
-    "\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}\\x{24b6}-\\x{24e9}\\x{1f130}-\\x{1f149}\\x{1f150}-\\x{1f169}"
-    "\\x{1f170}-\\x{1f189}";
-// Outside a class it goes by a table of Latin-1, which counts these too.
-constexpr char kLatin1Word[] = "\\x{b2}\\x{b3}\\x{b9}\\x{bc}-\\x{be}";
-constexpr char kHexDigit[] = "0-9A-Fa-f";
 #if PCRE2_MAJOR > 10 || PCRE2_MINOR >= 40
 constexpr char kScriptPrefix[] = "sc:";
 #else
