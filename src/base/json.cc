@@ -35,29 +35,35 @@ Status OneLine(std::string_view message) {
 }  // namespace
 
 Result<Json> ParseJson(std::string_view text) {
-  std::string problem;
+  // The parser takes a NUL for the end of the text and ignores what follows.
+  if (const size_t nul = text.find('\0'); nul != std::string_view::npos) {
+    return Fail("expected JSON, found a NUL byte at offset {}", nul);
+  }
+  // The parser calls this for every value. Only an exception ends it there; `false` would drop the value and
+  // go on.
+  struct Refused {
+    std::string why;
+  };
   std::vector<std::set<std::string>> keys;  // of each open object
   const auto check = [&](int depth, Json::parse_event_t event, Json& parsed) {
-    if (!problem.empty()) return false;
     if (depth > kMaxJsonDepth) {
-      problem = fmt::format("expected JSON of at most {} levels, found more", kMaxJsonDepth);
-      return false;
+      throw Refused{fmt::format("expected JSON of at most {} levels, found more", kMaxJsonDepth)};
     }
     if (event == Json::parse_event_t::object_start) keys.emplace_back();
     if (event == Json::parse_event_t::object_end) keys.pop_back();
     if (event == Json::parse_event_t::key) {
       const std::string key = parsed.get<std::string>();
-      if (!keys.back().insert(key).second)
-        problem = fmt::format("key \"{}\" occurs twice in one JSON object", key);
+      const bool is_new = keys.back().insert(key).second;
+      if (!is_new) throw Refused{fmt::format("key \"{}\" occurs twice in one JSON object", key)};
     }
-    return problem.empty();
+    return true;
   };
   try {
-    Json json = Json::parse(text, check);
-    if (!problem.empty()) return OneLine(problem);
-    return json;
+    return Json::parse(text, check);
+  } catch (const Refused& refused) {
+    return OneLine(refused.why);
   } catch (const Json::exception& e) {
-    return OneLine(problem.empty() ? WithoutTag(e.what()) : problem);
+    return OneLine(WithoutTag(e.what()));
   }
 }
 

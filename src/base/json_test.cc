@@ -46,8 +46,15 @@ TEST(Json, InvalidUtf8) {
   }
 }
 
+TEST(Json, NulDoesNotHideWhatFollows) {
+  for (const std::string_view text : {std::string_view("[]\0\xFF", 4), std::string_view("\0", 1),
+                                      std::string_view("[]\0", 3), std::string_view("\"a\0b\"", 5)}) {
+    EXPECT_TRUE(Has(Problem(text), "NUL byte at offset"));
+  }
+}
+
 TEST(Json, MessagesAreShort) {
-  const std::string name(1 << 20, 'n');
+  const std::string name(1 << 16, 'n');
   EXPECT_LT(Problem("{\"" + name + "\": 1, \"" + name + "\": 2}").size(), 500u);
   EXPECT_LT(Problem("\"" + name).size(), 500u);
 }

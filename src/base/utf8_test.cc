@@ -27,16 +27,35 @@ int ValidLength(const std::vector<uint8_t>& b) {
   return static_cast<int>(n);
 }
 
-// Whether some continuation makes these bytes valid, by trying the extremes of each further byte.
-bool IsPrefixOfValid(const std::vector<uint8_t>& b) {
-  if (ValidLength(b) != 0) return true;
-  if (b.size() >= 4) return false;
-  for (const int next : {0x80, 0x8F, 0x90, 0x9F, 0xA0, 0xBF}) {
-    std::vector<uint8_t> longer = b;
-    longer.push_back(static_cast<uint8_t>(next));
-    if (IsPrefixOfValid(longer)) return true;
+// Every proper prefix of every valid character of several bytes, by its length and its bytes read as a
+// number.
+class Prefixes {
+ public:
+  Prefixes() {
+    for (uint32_t c = 0x80; c <= 0x10FFFF; ++c) {
+      if (c >= 0xD800 && c <= 0xDFFF) continue;
+      const size_t n = c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
+      uint32_t bytes = (0xF00u >> n & 0xFF) | c >> (6 * (n - 1));
+      for (size_t length = 1; length < n; ++length) {
+        seen_[length][bytes] = true;
+        bytes = bytes << 8 | 0x80 | (c >> (6 * (n - 1 - length)) & 0x3F);
+      }
+    }
   }
-  return false;
+  bool Has(const std::vector<uint8_t>& b) const {
+    uint32_t bytes = 0;
+    for (const uint8_t byte : b) bytes = bytes << 8 | byte;
+    return b.size() < 4 && seen_[b.size()][bytes];
+  }
+
+ private:
+  std::vector<bool> seen_[4] = {
+      {}, std::vector<bool>(1 << 8), std::vector<bool>(1 << 16), std::vector<bool>(1 << 24)};
+};
+
+bool IsPrefixOfValid(const std::vector<uint8_t>& b) {
+  static const Prefixes prefixes;
+  return prefixes.Has(b);
 }
 
 // The Unicode standard, section 3.9, "maximal subpart": the longest prefix that starts a valid character, at

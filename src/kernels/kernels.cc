@@ -43,7 +43,10 @@ std::vector<Built> BuiltTables() {
 
 }  // namespace
 
-int64_t MatMulScratch(const Matrix& w) { return std::max(w.cols, kBlockRows * std::min(w.cols, kChunkCols)); }
+int64_t MatMulScratch(const Matrix& w) {
+  const int64_t stride = std::min(w.cols, kChunkCols) + 2 * kScratchLine;
+  return std::max(w.cols, kBlockRows * stride + kScratchLine);
+}
 
 const Kernels& BestKernels() { return *AvailableKernels().back(); }
 

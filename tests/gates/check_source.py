@@ -37,7 +37,8 @@ LIBRARY_BANS = [
     (r"\b(std::)?abort\s*\(", "aborts: use DS_CHECK, and only for bugs", {"src/base/check.cc"}),
     (r"\bstd::(cout|cerr|clog)\b|\b(std::)?(printf|puts|putchar)\s*\(|\bfmt::print\s*\(|\bstderr\b|\bstdout\b",
      "prints: return a Status, or take a callback", {"src/base/check.cc"}),
-    (r"(?<![:\w])throw\b", "throws: return a Status", set()),
+    # json.cc throws out of a callback of the parser, which nothing else ends, and catches it itself.
+    (r"(?<![:\w])throw\b", "throws: return a Status", {"src/base/json.cc"}),
 ]
 # Headers that are expensive to compile stay out of the libraries' headers, but for those that exist to bring them
 # and those that only tests include (test_x.h).

@@ -20,6 +20,11 @@ constexpr int kTileRows = 4;
 
 DS_INLINE int64_t Least(int64_t a, int64_t b) { return a < b ? a : b; }
 
+// From one decoded row of a chunk to the next, in floats; at most one line more than the least multiple.
+DS_INLINE int64_t ScratchStride(int64_t count) {
+  return ((count + kScratchLine - 1) / kScratchLine | 1) * kScratchLine;
+}
+
 // Decodes and multiplies on the way, for a single token.
 struct DotSink {
   const float* x;
@@ -106,8 +111,11 @@ void TileOf(int64_t num_tokens, const float* const* rows, int64_t count, const f
 // One block of rows, one chunk of columns, all tokens.
 void MultiplyBlock(const float* const* rows, int64_t num_rows, int64_t count, const float* x,
                    int64_t x_stride, int64_t num_tokens, bool first_chunk, float* y, int64_t y_stride) {
-  for (int64_t t = 0; t < num_tokens; t += kTileTokens) {
-    const int64_t tokens = Least(kTileTokens, num_tokens - t);
+  // Tiles of equal size: 8 tokens are better cut into 4 and 4 than into 6 and 2.
+  const int64_t num_tiles = (num_tokens + kTileTokens - 1) / kTileTokens;
+  const int64_t tile = (num_tokens + num_tiles - 1) / num_tiles;
+  for (int64_t t = 0; t < num_tokens; t += tile) {
+    const int64_t tokens = Least(tile, num_tokens - t);
     for (int64_t r = 0; r < num_rows; r += kTileRows) {
       float sums[kTileTokens][kTileRows];
       TileOf(tokens, rows + r, count, x + t * x_stride, x_stride, sums);
@@ -122,11 +130,15 @@ void MultiplyBlock(const float* const* rows, int64_t num_rows, int64_t count, co
 
 void MatmulRows(const Matrix& w, int64_t row_begin, int64_t row_end, const float* x, int64_t x_stride,
                 int64_t num_tokens, float* y, int64_t y_stride, float* scratch) {
+  if (num_tokens <= 0) return;
   if (num_tokens == 1) return MatvecRows(w, row_begin, row_end, x, y);
+  constexpr uintptr_t kLineBytes = kScratchLine * sizeof(float);
+  const uintptr_t past_line = reinterpret_cast<uintptr_t>(scratch) % kLineBytes;
+  if (past_line != 0) scratch += (kLineBytes - past_line) / sizeof(float);
   for (int64_t row = row_begin; row < row_end; row += kBlockRows) {
     const int64_t num_rows = Least(kBlockRows, row_end - row);
     for (int64_t k = 0; k < w.cols; k += kChunkCols) {
-      const int64_t count = Least(kChunkCols, w.cols - k);
+      const int64_t count = Least(kChunkCols, w.cols - k), stride = ScratchStride(count);
       // A tile always takes kTileRows rows; past the end it repeats the last one and drops the sums.
       const float* rows[kBlockRows];
       for (int64_t r = 0; r < kBlockRows; ++r) {
@@ -134,8 +146,8 @@ void MatmulRows(const Matrix& w, int64_t row_begin, int64_t row_end, const float
         if (w.dtype == DType::kF32) {
           rows[r] = reinterpret_cast<const float*>(ViewRow(w, row + at).data) + k;
         } else {
-          rows[r] = scratch + at * count;
-          if (at == r) DecodePart(w, row + r, k, count, scratch + r * count);
+          rows[r] = scratch + at * stride;
+          if (at == r) DecodePart(w, row + r, k, count, scratch + r * stride);
         }
       }
       MultiplyBlock(rows, num_rows, count, x + k, x_stride, num_tokens, k == 0, y + row, y_stride);
