@@ -30,21 +30,17 @@ struct ExpertGroup {
 class ExpertExecutor {
  public:
   virtual ~ExpertExecutor() = default;
-  // x [*, H] float32; y [slots, H]: y[slot] = expert(x[row]), unweighted.
+  // x [*, H]; y [slots, H]: y[slot] = expert(x[row]), unweighted.
   virtual void Run(Compute& compute, const ExpertActivation& activation, std::span<const ExpertGroup> groups,
-                   const float* x, int64_t hidden, float* y) = 0;
+                   Activations& x, float* y) = 0;
 };
 
+// Two phases over all groups at once: gate, up and activation; then down. In each, tasks of (expert, block of
+// output rows), the largest experts first, are taken by whichever thread is free.
 class LocalExecutor final : public ExpertExecutor {
  public:
   void Run(Compute& compute, const ExpertActivation& activation, std::span<const ExpertGroup> groups,
-           const float* x, int64_t hidden, float* y) override;
-
- private:
-  std::vector<float> inputs_;   // [rows of all groups, H], gathered
-  std::vector<float> gate_;     // [rows of all groups, I]
-  std::vector<float> up_;       // [rows of all groups, I]
-  std::vector<float> outputs_;  // [rows of all groups, H]
+           Activations& x, float* y) override;
 };
 
 // In place: gate becomes the hidden activation. Plain scalar code for the clamped form.

@@ -65,7 +65,8 @@ TEST(LocalExecutor, ComputesEachExpertForItsRowsOnly) {
     Compute compute(ReferenceKernels(), pool);
     LocalExecutor executor;
     std::vector<float> y(6 * hidden, -99.0f);
-    executor.Run(compute, {}, groups, x.values.data(), hidden, y.data());
+    Activations rows(compute, x.values.data(), 4, hidden);
+    executor.Run(compute, {}, groups, rows, y.data());
     for (size_t g = 0; g < groups.size(); ++g) {
       for (size_t i = 0; i < groups[g].rows.size(); ++i) {
         const auto expected =

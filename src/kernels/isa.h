@@ -19,7 +19,10 @@ constexpr int64_t kChunkCols = 1024;
 // all of them would compete for one set of the L1 cache.
 constexpr int64_t kScratchLine = 16;
 
+// What the rooms fill; kernels.cc puts the tables together.
 extern const Kernels kAvx2Kernels;
-extern const Kernels kAvx512Kernels;
+extern const Kernels kAvx512Kernels;  // without `interleaved`
+extern const InterleavedKernels kAvx2Interleaved;
+extern const InterleavedKernels kAvx512VnniInterleaved;
 
 }  // namespace deepshock

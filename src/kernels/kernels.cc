@@ -29,14 +29,26 @@ bool HasAvx512() {
   return HasAvx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
          __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
 }
+bool HasAvx512Vnni() { return HasAvx512() && __builtin_cpu_supports("avx512vnni"); }
+
+Kernels Table(const Kernels& base, std::string_view name, const InterleavedKernels& interleaved) {
+  Kernels table = base;
+  table.name = name;
+  table.interleaved = interleaved;
+  return table;
+}
 #endif
 
 // Slowest first.
 std::vector<Built> BuiltTables() {
   std::vector<Built> built = {{&ReferenceKernels(), true}};
 #if defined(__x86_64__)
-  built.push_back({&kAvx2Kernels, HasAvx2()});
-  built.push_back({&kAvx512Kernels, HasAvx512()});
+  static const Kernels avx2 = Table(kAvx2Kernels, "avx2", kAvx2Interleaved);
+  static const Kernels avx512 = Table(kAvx512Kernels, "avx512", kAvx2Interleaved);
+  static const Kernels avx512vnni = Table(kAvx512Kernels, "avx512vnni", kAvx512VnniInterleaved);
+  built.push_back({&avx2, HasAvx2()});
+  built.push_back({&avx512, HasAvx512()});
+  built.push_back({&avx512vnni, HasAvx512Vnni()});
 #endif
   return built;
 }

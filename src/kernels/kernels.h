@@ -4,6 +4,9 @@
 // tolerance its test derives. Kernels run on the calling thread; ops.h spreads them over a pool. All
 // activations are float32; sums are float32. For one table the sum order over k does not depend on how many
 // tokens are computed together, so a token's result is the same alone and in a batch.
+// Interleaved weights (tensor/interleaved.h) are multiplied by activations in 8 bits
+// (kernels/quantized_rows.h): products are exact integers, and scales are applied in float32 in the order of
+// the columns.
 #pragma once
 
 #include <cstdint>
@@ -12,12 +15,23 @@
 #include <vector>
 
 #include "base/result.h"
+#include "kernels/quantized_rows.h"
 #include "tensor/matrix.h"
 
 namespace deepshock {
 
+// Products of interleaved weights with activations in 8 bits.
+struct InterleavedKernels {
+  // One row of 32 num_blocks activations to 8 bits: block b to values + b * step * 32 and scales + b * step.
+  void (*quantize_row)(const float* x, int64_t num_blocks, int64_t step, int8_t* values, BlockScale* scales);
+  // y[(slots ? slots[t] : t) * y_stride + n] = dot(x[t, :], W[n, :]) for n in [row_begin, row_end), every row
+  // t of x. W is interleaved, row_begin a multiple of 16, and so is row_end unless it is w.rows.
+  void (*matmul)(const Matrix& w, int64_t row_begin, int64_t row_end, const QuantizedRows& x,
+                 const int32_t* slots, float* y, int64_t y_stride);
+};
+
 struct Kernels {
-  std::string_view name;  // "reference", "avx2", "avx512"
+  std::string_view name;  // "reference", "avx2", "avx512", "avx512vnni"
 
   // sum over k < n of a[k] b[k]
   float (*dot)(const float* a, const float* b, int64_t n);
@@ -37,6 +51,7 @@ struct Kernels {
   void (*softmax)(float* x, int64_t n);
   // out[k] = silu(gate[k]) up[k]; out may be gate.
   void (*swiglu)(const float* gate, const float* up, int64_t n, float* out);
+  InterleavedKernels interleaved;
 };
 
 // Floats of scratch that matmul_rows needs for `w`, one for each thread.

@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "tensor/codec.h"
+#include "tensor/interleaved.h"
 
 namespace deepshock {
 namespace {
@@ -26,23 +27,71 @@ int64_t RowGrain(const Matrix& w, int64_t num_tokens, int num_threads) {
   return std::max(worthwhile, std::min(blocks, CeilDiv(w.rows, num_threads)));
 }
 
+void AddBias(const std::vector<float>& bias, int64_t begin, int64_t end, int64_t num_tokens, int64_t stride,
+             float* y) {
+  if (bias.empty()) return;
+  for (int64_t t = 0; t < num_tokens; ++t) {
+    for (int64_t n = begin; n < end; ++n) y[t * stride + n] += bias[static_cast<size_t>(n)];
+  }
+}
+
 }  // namespace
+
+int64_t InterleavedGrain(const Matrix& w, int64_t num_tokens, int num_threads) {
+  constexpr int64_t kMaxTaskBytes = 256 << 10;
+  const int64_t worthwhile = CeilDiv(kMinTaskProducts, std::max<int64_t>(1, w.cols * num_tokens));
+  const int64_t fair = CeilDiv(w.rows, num_threads * kTasksPerThread);
+  const int64_t rows =
+      std::min(std::max(worthwhile, fair), std::max<int64_t>(16, kMaxTaskBytes / w.row_stride));
+  return CeilDiv(rows, kInterleavedRows) * kInterleavedRows;
+}
+
+const QuantizedRows& Activations::Quantized() {
+  if (is_quantized_) return quantized_.rows();
+  is_quantized_ = true;
+  quantized_ = QuantizedBuffer(compute_, num_rows_, cols_);
+  const QuantizedRows& rows = quantized_.rows();
+  const int64_t grain = CeilDiv(kMinTaskProducts / 4, std::max<int64_t>(1, cols_));
+  compute_.pool->ParallelFor(num_rows_, grain, [&](int64_t begin, int64_t end, int) {
+    for (int64_t t = begin; t < end; ++t) {
+      const int64_t block = rows.BlockIndex(t);
+      compute_.kernels->interleaved.quantize_row(x_ + t * cols_, rows.num_blocks,
+                                                 rows.PanelSize(t / kPanelRows),
+                                                 rows.values + block * kQuantizedBlock, rows.scales + block);
+    }
+  });
+  return rows;
+}
+
+void MatMul(Compute& compute, const Matrix& w, const Matrix& bias, Activations& x, float* y) {
+  DS_CHECK(!bias || (bias.rows == 1 && bias.cols == w.rows),
+           "a bias has one element for each row of the weight");
+  DS_CHECK(x.cols() == w.cols, "as many activations as the weight has columns");
+  const int64_t num_tokens = x.num_rows();
+  if (num_tokens == 0) return;
+  const std::vector<float> offset = bias ? DecodeVector(bias) : std::vector<float>();
+  const int num_threads = compute.pool->num_threads();
+  if (w.interleaved) {
+    const QuantizedRows& rows = x.Quantized();
+    const int64_t grain = InterleavedGrain(w, num_tokens, num_threads);
+    compute.pool->ParallelFor(w.rows, grain, [&](int64_t begin, int64_t end, int) {
+      compute.kernels->interleaved.matmul(w, begin, end, rows, nullptr, y, w.rows);
+      AddBias(offset, begin, end, num_tokens, w.rows, y);
+    });
+    return;
+  }
+  const int64_t grain = RowGrain(w, num_tokens, num_threads);
+  compute.pool->ParallelFor(w.rows, grain, [&](int64_t begin, int64_t end, int thread) {
+    float* scratch = compute.Scratch(thread, MatMulScratch(w));
+    compute.kernels->matmul_rows(w, begin, end, x.floats(), w.cols, num_tokens, y, w.rows, scratch);
+    AddBias(offset, begin, end, num_tokens, w.rows, y);
+  });
+}
 
 void MatMul(Compute& compute, const Matrix& w, const Matrix& bias, const float* x, int64_t num_tokens,
             float* y) {
-  DS_CHECK(!bias || (bias.rows == 1 && bias.cols == w.rows),
-           "a bias has one element for each row of the weight");
-  if (num_tokens == 0) return;
-  const std::vector<float> offset = bias ? DecodeVector(bias) : std::vector<float>();
-  const int64_t grain = RowGrain(w, num_tokens, compute.pool->num_threads());
-  compute.pool->ParallelFor(w.rows, grain, [&](int64_t begin, int64_t end, int thread) {
-    float* scratch = compute.Scratch(thread, MatMulScratch(w));
-    compute.kernels->matmul_rows(w, begin, end, x, w.cols, num_tokens, y, w.rows, scratch);
-    if (offset.empty()) return;
-    for (int64_t t = 0; t < num_tokens; ++t) {
-      for (int64_t n = begin; n < end; ++n) y[t * w.rows + n] += offset[static_cast<size_t>(n)];
-    }
-  });
+  Activations rows(compute, x, num_tokens, w.cols);
+  MatMul(compute, w, bias, rows, y);
 }
 
 void RmsNorm(Compute& compute, const Matrix& weight, float eps, const float* x, int64_t num_tokens,

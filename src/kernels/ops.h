@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Kernels spread over the thread pool. Scratch lives in a Workspace that the caller owns and reuses.
+// Kernels spread over the thread pool. Temporaries live in buffers that the Compute keeps and reuses.
 #pragma once
 
 #include <cstdint>
 #include <vector>
 
+#include "base/buffer_pool.h"
 #include "base/thread_pool.h"
 #include "kernels/kernels.h"
 
@@ -15,6 +16,7 @@ struct Compute {
   const Kernels* kernels;
   ThreadPool* pool;
   std::vector<std::vector<float>> scratch;  // [num_threads], grown on demand
+  BufferPool buffers;                       // for the thread that calls the operations
 
   Compute(const Kernels& k, ThreadPool& p)
       : kernels(&k), pool(&p), scratch(static_cast<size_t>(p.num_threads())) {}
@@ -25,12 +27,53 @@ struct Compute {
   }
 };
 
+// Memory for rows in 8 bits.
+class QuantizedBuffer {
+ public:
+  QuantizedBuffer() = default;
+  QuantizedBuffer(Compute& compute, int64_t num_rows, int64_t cols)
+      : values_(compute.buffers.Borrow<int8_t>(num_rows * cols)),
+        scales_(compute.buffers.Borrow<BlockScale>(num_rows * (cols / kQuantizedBlock))),
+        rows_{num_rows, cols / kQuantizedBlock, values_.data(), scales_.data()} {}
+  const QuantizedRows& rows() const { return rows_; }
+
+ private:
+  BufferPool::Buffer<int8_t> values_;
+  BufferPool::Buffer<BlockScale> scales_;
+  QuantizedRows rows_;
+};
+
+// Rows of activations [num_rows, cols] as products read them: float32, and the same in 8 bits, made once when
+// the first interleaved weight asks for it. The floats stay the caller's. One thread.
+class Activations {
+ public:
+  Activations(Compute& compute, const float* x, int64_t num_rows, int64_t cols)
+      : compute_(compute), x_(x), num_rows_(num_rows), cols_(cols) {}
+  const float* floats() const { return x_; }
+  int64_t num_rows() const { return num_rows_; }
+  int64_t cols() const { return cols_; }
+  // cols is a multiple of 32.
+  const QuantizedRows& Quantized();
+
+ private:
+  Compute& compute_;
+  const float* x_;
+  int64_t num_rows_, cols_;
+  bool is_quantized_ = false;
+  QuantizedBuffer quantized_;
+};
+
 // y [T, N] = x [T, K] W^T + bias [1, N] (no bias: an absent matrix). Row strides are N and K.
+void MatMul(Compute& compute, const Matrix& w, const Matrix& bias, Activations& x, float* y);
 void MatMul(Compute& compute, const Matrix& w, const Matrix& bias, const float* x, int64_t num_tokens,
             float* y);
 
 // y [T, n] = RMSNorm(x [T, n]); y may be x. `weight` is [1, n], any dtype.
 void RmsNorm(Compute& compute, const Matrix& weight, float eps, const float* x, int64_t num_tokens, float* y);
+
+// Rows of an interleaved matrix for one task: enough work to be worth handing over, an equal share for each
+// thread several times over, and few enough to stay in the L2 cache while all tokens pass by.
+int64_t InterleavedGrain(const Matrix& w, int64_t num_tokens, int num_threads);
 
 // A one-row matrix (norm weight, bias) as float32 [cols].
 std::vector<float> DecodeVector(const Matrix& m);

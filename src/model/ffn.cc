@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Feed-forward blocks: route, group tokens by expert, let the executor compute, combine. A dense MLP is one
 // expert with every token in its group.
+#include <algorithm>
 #include <cmath>
 #include <numeric>
 
@@ -18,15 +19,15 @@ ExpertActivation ActivationOf(const ExpertSpec& spec) {
   return activation;
 }
 
-// One MLP over all tokens.
-void RunMlp(ForwardContext& context, const ExpertActivation& activation, const ExpertWeights& w,
-            int64_t num_tokens, const float* x, float* out) {
+// All tokens through one MLP, their results from slot `first_slot` on.
+ExpertGroup AllTokens(const ExpertWeights& w, int64_t num_tokens, int64_t first_slot) {
   ExpertGroup all;
   all.weights = &w;
   all.rows.resize(static_cast<size_t>(num_tokens));
   std::iota(all.rows.begin(), all.rows.end(), 0);
-  all.slots = all.rows;
-  context.executor.Run(context.compute, activation, {&all, 1}, x, context.spec.hidden, out);
+  all.slots.resize(static_cast<size_t>(num_tokens));
+  std::iota(all.slots.begin(), all.slots.end(), static_cast<int32_t>(first_slot));
+  return all;
 }
 
 struct Routing {
@@ -35,15 +36,15 @@ struct Routing {
   std::vector<float> weights;    // [T, K]
 };
 
-Routing Route(ForwardContext& context, const LayerWeights& w, int64_t num_tokens, const float* x) {
+Routing Route(ForwardContext& context, const LayerWeights& w, Activations& x) {
   const RouterSpec& spec = context.spec.router;
   const auto num_experts = static_cast<size_t>(spec.num_experts), k = static_cast<size_t>(spec.top_k);
-  const auto tokens = static_cast<size_t>(num_tokens);
+  const auto tokens = static_cast<size_t>(x.num_rows());
   Routing r;
   r.logits.resize(tokens * num_experts);
   r.experts.resize(tokens * k);
   r.weights.resize(tokens * k);
-  MatMul(context.compute, w.router, w.router_bias, x, num_tokens, r.logits.data());
+  MatMul(context.compute, w.router, w.router_bias, x, r.logits.data());
   const std::vector<float> bias = w.selection_bias ? DecodeVector(w.selection_bias) : std::vector<float>();
   for (size_t t = 0; t < tokens; ++t) {
     RouteToken(spec, std::span(r.logits).subspan(t * num_experts, num_experts), bias,
@@ -69,54 +70,64 @@ std::vector<ExpertGroup> GroupByExpert(const LayerWeights& w, const Routing& rou
   return groups;
 }
 
-void AddSharedExpert(ForwardContext& context, const LayerWeights& w, const ExpertActivation& activation,
-                     int64_t num_tokens, const float* x, float* out) {
-  const int64_t hidden = context.spec.hidden;
-  std::vector<float> shared(static_cast<size_t>(num_tokens * hidden));
-  RunMlp(context, activation, w.shared, num_tokens, x, shared.data());
-  std::vector<float> gates(static_cast<size_t>(num_tokens), 1.0f);
-  if (w.shared_gate) {
-    MatMul(context.compute, w.shared_gate, {}, x, num_tokens, gates.data());
-    for (float& g : gates) g = 1.0f / (1.0f + std::exp(-g));
-  }
-  for (int64_t t = 0; t < num_tokens; ++t) {
-    context.compute.kernels->axpy(gates[static_cast<size_t>(t)], shared.data() + t * hidden, out + t * hidden,
-                                  hidden);
-  }
+// How much of the shared expert each token takes: [T], 1 without a gate.
+std::vector<float> SharedGates(ForwardContext& context, const LayerWeights& w, Activations& x) {
+  std::vector<float> gates(static_cast<size_t>(x.num_rows()), 1.0f);
+  if (!w.shared_gate) return gates;
+  MatMul(context.compute, w.shared_gate, {}, x, gates.data());
+  for (float& g : gates) g = 1.0f / (1.0f + std::exp(-g));
+  return gates;
 }
 
-void Mixture(ForwardContext& context, const LayerWeights& w, int layer_index, int64_t num_tokens,
-             const float* x, float* out) {
-  const ExpertActivation activation = ActivationOf(context.spec.expert);
-  const auto k = static_cast<size_t>(context.spec.router.top_k);
-  const int64_t hidden = context.spec.hidden;
-  const Routing routing = Route(context, w, num_tokens, x);
+// out[t] = sum over i of weights[t, i] y[t K + i], then + gate[t] y[T K + t] of the shared expert. In this
+// order whatever is in the batch.
+void Combine(Compute& compute, const Routing& routing, int64_t k, const std::vector<float>& shared_gates,
+             int64_t num_tokens, int64_t hidden, const float* y, float* out) {
+  constexpr int64_t kMinTaskFloats = 1 << 14;
+  const int64_t grain = std::max<int64_t>(1, kMinTaskFloats / ((k + 1) * hidden));
+  compute.pool->ParallelFor(num_tokens, grain, [&](int64_t begin, int64_t end, int) {
+    for (int64_t t = begin; t < end; ++t) {
+      float* sum = out + t * hidden;
+      std::fill_n(sum, hidden, 0.0f);
+      for (int64_t slot = t * k; slot < (t + 1) * k; ++slot) {
+        compute.kernels->axpy(routing.weights[static_cast<size_t>(slot)], y + slot * hidden, sum, hidden);
+      }
+      if (shared_gates.empty()) continue;
+      const float* shared = y + (num_tokens * k + t) * hidden;
+      compute.kernels->axpy(shared_gates[static_cast<size_t>(t)], shared, sum, hidden);
+    }
+  });
+}
+
+void Mixture(ForwardContext& context, const LayerWeights& w, int layer_index, Activations& x, float* out) {
+  const int64_t k = context.spec.router.top_k, hidden = context.spec.hidden, num_tokens = x.num_rows();
+  const Routing routing = Route(context, w, x);
   if (context.observer != nullptr) {
     context.observer->OnRouting({layer_index, num_tokens, context.spec.router.top_k, routing.logits,
                                  routing.experts, routing.weights});
   }
-  std::vector<float> slots(routing.experts.size() * static_cast<size_t>(hidden));  // [T * K, H]
-  context.executor.Run(context.compute, activation, GroupByExpert(w, routing, k), x, hidden, slots.data());
-  for (int64_t t = 0; t < num_tokens; ++t) {
-    float* sum = out + t * hidden;
-    std::fill_n(sum, hidden, 0.0f);
-    for (size_t i = 0; i < k; ++i) {
-      const size_t slot = static_cast<size_t>(t) * k + i;
-      context.compute.kernels->axpy(routing.weights[slot], slots.data() + static_cast<int64_t>(slot) * hidden,
-                                    sum, hidden);
-    }
+  std::vector<ExpertGroup> groups = GroupByExpert(w, routing, static_cast<size_t>(k));
+  std::vector<float> shared_gates;
+  if (w.shared.gate) {
+    groups.push_back(AllTokens(w.shared, num_tokens, num_tokens * k));
+    shared_gates = SharedGates(context, w, x);
   }
-  if (w.shared.gate) AddSharedExpert(context, w, activation, num_tokens, x, out);
+  // [T * K, H], and [T, H] of the shared expert
+  BufferPool::Buffer<float> y = context.compute.buffers.Borrow<float>(num_tokens * (k + 1) * hidden);
+  context.executor.Run(context.compute, ActivationOf(context.spec.expert), groups, x, y.data());
+  Combine(context.compute, routing, k, shared_gates, num_tokens, hidden, y.data(), out);
 }
 
 }  // namespace
 
 void FeedForward(ForwardContext& context, const LayerWeights& w, const LayerSpec& layer, int layer_index,
                  int64_t num_tokens, const float* x, float* out) {
+  Activations rows(context.compute, x, num_tokens, context.spec.hidden);
   if (layer.is_moe) {
-    Mixture(context, w, layer_index, num_tokens, x, out);
+    Mixture(context, w, layer_index, rows, out);
   } else {
-    RunMlp(context, {}, w.dense, num_tokens, x, out);
+    const ExpertGroup all = AllTokens(w.dense, num_tokens, 0);
+    context.executor.Run(context.compute, {}, {&all, 1}, rows, out);
   }
 }
 

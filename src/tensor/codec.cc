@@ -7,12 +7,14 @@
 #include <cstring>
 #include <limits>
 #include <numeric>
+#include <vector>
 
 #include "tensor/codec_float.h"
 #include "tensor/codec_fp8.h"
 #include "tensor/codec_kquant.h"
 #include "tensor/codec_legacy.h"
 #include "tensor/codec_mxfp4.h"
+#include "tensor/interleaved.h"
 
 namespace deepshock {
 namespace {
@@ -112,10 +114,21 @@ Status CheckInput(DType dtype, std::span<const float> values, std::span<const fl
   return {};
 }
 
+void DecodeGatheredRow(const Matrix& m, int64_t row, float* out) {
+  std::vector<std::byte> stored(static_cast<size_t>(m.row_stride));
+  GatherInterleavedRow(m, row, stored.data());
+  Matrix one = m;
+  one.interleaved = false;
+  one.rows = 1;
+  one.data = stored.data();
+  DecodeRow(one, 0, out);
+}
+
 }  // namespace
 
 void DecodeRow(const Matrix& m, int64_t row, float* out) {
   DS_CHECK(row >= 0 && row < m.rows, "row outside the matrix");
+  if (m.interleaved) return DecodeGatheredRow(m, row, out);
   const std::byte* data = m.Row(row);
   switch (m.dtype) {
     case DType::kF32:

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Matrix: a non-owning view of one stored weight matrix, row-major, in any DType. The bytes usually lie in a
-// memory-mapped file, which must outlive the view. A norm weight or bias is a matrix of one row.
+// Matrix: a non-owning view of one stored weight matrix in any DType: row-major as files have it, or
+// interleaved for the kernels. The bytes usually lie in a memory-mapped file, which must outlive the view. A
+// norm weight or bias is a matrix of one row.
 // The convention everywhere: y[t, n] = sum over k of x[t, k] W[n, k], so rows = outputs, cols = inputs.
 #pragma once
 
@@ -23,6 +24,9 @@ struct Matrix {
   const std::byte* scales = nullptr;
   int64_t scale_row_stride = 0;  // bytes from one row of scales to the next (kF8E4M3: one row per 128 rows)
   int64_t scale_row_offset = 0;  // kF8E4M3: this view's row 0 is row `scale_row_offset` of the scaled tensor
+  // In the kernels' layout (tensor/interleaved.h): 16 rows at a time, of row_stride bytes each. Row() is then
+  // meaningful for multiples of 16 only.
+  bool interleaved = false;
 
   explicit operator bool() const { return data != nullptr; }
   const std::byte* Row(int64_t row) const { return data + row * row_stride; }
@@ -38,6 +42,7 @@ struct Matrix {
 // Rows [begin, begin + count) of `m`, no copy.
 inline Matrix RowsOf(const Matrix& m, int64_t begin, int64_t count) {
   DS_CHECK(begin >= 0 && count >= 0 && begin + count <= m.rows, "row range outside the matrix");
+  DS_CHECK(!m.interleaved || begin % 16 == 0, "an interleaved matrix is cut between its groups of 16 rows");
   Matrix out = m;
   out.rows = count;
   out.data = m.Row(begin);
@@ -48,7 +53,7 @@ inline Matrix RowsOf(const Matrix& m, int64_t begin, int64_t count) {
 
 // Every second row of `m` from `first` (0 or 1), no copy: gpt-oss interleaves gate and up rows.
 inline Matrix EverySecondRow(const Matrix& m, int64_t first) {
-  DS_CHECK(m.dtype != DType::kF8E4M3, "fp8 block scales cannot be strided");
+  DS_CHECK(m.dtype != DType::kF8E4M3 && !m.interleaved, "fp8 block scales and groups cannot be strided");
   Matrix out = RowsOf(m, first, m.rows - first);
   out.rows = (m.rows - first + 1) / 2;
   out.row_stride *= 2;

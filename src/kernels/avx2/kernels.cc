@@ -16,6 +16,7 @@ constinit const Kernels kAvx2Kernels = {
     .rms_norm = RmsNormRow,
     .softmax = Softmax,
     .swiglu = Swiglu,
+    .interleaved = {},  // kernels.cc adds it
 };
 
 }  // namespace deepshock

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+// Experts whose weights are as stored: rows are decoded to float32 and multiplied by float32 activations.
+#include <cstring>
+
+#include "experts/executor_tasks.h"
+
+namespace deepshock {
+namespace {
+
+int64_t NumRows(const ExpertGroup& group) { return static_cast<int64_t>(group.rows.size()); }
+
+// y[:, begin..end) of one matrix over a group's gathered rows, bias added.
+void Product(Compute& compute, int thread, const Matrix& w, const std::vector<float>& bias,
+             const ExpertTask& task, const float* x, int64_t num_rows, float* y) {
+  compute.kernels->matmul_rows(w, task.begin, task.end, x, w.cols, num_rows, y, w.rows,
+                               compute.Scratch(thread, MatMulScratch(w)));
+  for (int64_t t = 0; t < num_rows; ++t) AddBias(bias, task.begin, task.end, y + t * w.rows + task.begin);
+}
+
+}  // namespace
+
+void RunFloat(Compute& compute, const ExpertActivation& activation, const ExpertGroups& groups,
+              const Activations& x, float* y) {
+  const int64_t hidden = x.cols();
+  struct Offsets {
+    int64_t row, inner;  // of the group's first row, in rows and in inner floats
+  };
+  std::vector<Offsets> offsets;
+  std::vector<ExpertBiases> biases;
+  int64_t num_rows = 0, num_inner = 0;
+  for (const ExpertGroup* group : groups) {
+    offsets.push_back({num_rows, num_inner});
+    num_rows += NumRows(*group);
+    num_inner += NumRows(*group) * group->weights->gate.rows;
+    biases.emplace_back(*group->weights);
+  }
+  BufferPool::Buffer<float> inputs = compute.buffers.Borrow<float>(num_rows * hidden);  // [rows, H], gathered
+  BufferPool::Buffer<float> outputs = compute.buffers.Borrow<float>(num_rows * hidden);  // [rows, H]
+  BufferPool::Buffer<float> gates = compute.buffers.Borrow<float>(num_inner);            // [rows, I]
+  BufferPool::Buffer<float> ups = compute.buffers.Borrow<float>(num_inner);              // [rows, I]
+  for (size_t g = 0; g < groups.size(); ++g) {
+    float* to = inputs.data() + offsets[g].row * hidden;
+    for (const int32_t row : groups[g]->rows) {
+      std::memcpy(to, x.floats() + row * hidden, static_cast<size_t>(hidden) * sizeof(float));
+      to += hidden;
+    }
+  }
+  const int64_t blocks =
+      std::max<int64_t>(1, 4 * compute.pool->num_threads() / static_cast<int64_t>(groups.size()));
+  const auto grain = [blocks](int64_t rows) { return std::max<int64_t>(32, (rows + blocks - 1) / blocks); };
+
+  const auto inner_rows = [](const ExpertGroup& g) { return g.weights->gate.rows; };
+  RunTasks(compute, CutTasks(groups, inner_rows, [&](const ExpertGroup& g) { return grain(inner_rows(g)); }),
+           [&](const ExpertTask& task, int thread) {
+             const auto g = static_cast<size_t>(task.group);
+             const ExpertWeights& w = *groups[g]->weights;
+             const int64_t rows = NumRows(*groups[g]);
+             const float* in = inputs.data() + offsets[g].row * hidden;
+             float* gate = gates.data() + offsets[g].inner;
+             float* up = ups.data() + offsets[g].inner;
+             Product(compute, thread, w.gate, biases[g].gate, task, in, rows, gate);
+             Product(compute, thread, w.up, biases[g].up, task, in, rows, up);
+             for (int64_t t = 0; t < rows; ++t) {
+               const int64_t at = t * w.gate.rows + task.begin;
+               ApplyActivation(*compute.kernels, activation, gate + at, up + at, task.end - task.begin);
+             }
+           });
+  const auto outer_rows = [](const ExpertGroup& g) { return g.weights->down.rows; };
+  RunTasks(compute, CutTasks(groups, outer_rows, [&](const ExpertGroup& g) { return grain(outer_rows(g)); }),
+           [&](const ExpertTask& task, int thread) {
+             const auto g = static_cast<size_t>(task.group);
+             Product(compute, thread, groups[g]->weights->down, biases[g].down, task,
+                     gates.data() + offsets[g].inner, NumRows(*groups[g]),
+                     outputs.data() + offsets[g].row * hidden);
+           });
+  for (size_t g = 0; g < groups.size(); ++g) {
+    const float* from = outputs.data() + offsets[g].row * hidden;
+    for (const int32_t slot : groups[g]->slots) {
+      std::memcpy(y + slot * hidden, from, static_cast<size_t>(hidden) * sizeof(float));
+      from += hidden;
+    }
+  }
+}
+
+}  // namespace deepshock

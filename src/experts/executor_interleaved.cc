@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+// Experts in the kernels' layout. A task of the first phase computes a block of gate and up for all of its
+// expert's rows, applies the activation and leaves it in 8 bits, ready for the second phase; nothing of width
+// I is written in float32.
+#include <cstring>
+
+#include "experts/executor_tasks.h"
+#include "tensor/interleaved.h"
+
+namespace deepshock {
+namespace {
+
+int64_t NumRows(const ExpertGroup& group) { return static_cast<int64_t>(group.rows.size()); }
+
+// Whether a group's rows are all rows of x, in order: then x itself serves.
+bool TakesAll(const ExpertGroup& group, int64_t num_rows) {
+  if (NumRows(group) != num_rows) return false;
+  for (int64_t i = 0; i < num_rows; ++i) {
+    if (group.rows[static_cast<size_t>(i)] != i) return false;
+  }
+  return true;
+}
+
+// to row i = from row rows[i]
+void GatherRows(const QuantizedRows& from, const std::vector<int32_t>& rows, const QuantizedRows& to) {
+  for (int64_t i = 0; i < to.num_rows; ++i) {
+    const int64_t row = rows[static_cast<size_t>(i)];
+    const int64_t from_step = from.PanelSize(row / kPanelRows), to_step = to.PanelSize(i / kPanelRows);
+    int64_t source = from.BlockIndex(row), target = to.BlockIndex(i);
+    for (int64_t b = 0; b < from.num_blocks; ++b, source += from_step, target += to_step) {
+      std::memcpy(to.values + target * kQuantizedBlock, from.values + source * kQuantizedBlock,
+                  kQuantizedBlock);
+      to.scales[target] = from.scales[source];
+    }
+  }
+}
+
+// Rows [begin, begin + count) of the inner width, activated, into their 8-bit blocks.
+void StoreInner(const Kernels& kernels, const float* inner, int64_t width, int64_t begin,
+                const QuantizedRows& to) {
+  for (int64_t t = 0; t < to.num_rows; ++t) {
+    const int64_t step = to.PanelSize(t / kPanelRows);
+    const int64_t block = to.BlockIndex(t) + begin / kQuantizedBlock * step;
+    kernels.interleaved.quantize_row(inner + t * width, width / kQuantizedBlock, step,
+                                     to.values + block * kQuantizedBlock, to.scales + block);
+  }
+}
+
+struct Group {
+  const ExpertGroup* expert;
+  ExpertBiases biases;
+  QuantizedBuffer gathered;  // unless x itself serves
+  QuantizedRows input;       // [rows, H]
+  QuantizedBuffer inner;     // [rows, I]
+};
+
+// Output rows of a task of the first phase: whole blocks of 32, and no more than leave gate and up of all the
+// expert's rows in the L2 cache.
+int64_t InnerGrain(const Matrix& w, int64_t num_rows, int num_threads) {
+  constexpr int64_t kMostFloats = 64 << 10;
+  const int64_t grain = std::min(InterleavedGrain(w, 2 * num_rows, num_threads), kMostFloats / num_rows);
+  return std::max<int64_t>(1, grain / kQuantizedBlock) * kQuantizedBlock;
+}
+
+void GateAndUp(Compute& compute, int thread, const ExpertActivation& activation, const Group& group,
+               const ExpertTask& task) {
+  const ExpertWeights& w = *group.expert->weights;
+  const InterleavedKernels& kernels = compute.kernels->interleaved;
+  const int64_t rows = NumRows(*group.expert), width = task.end - task.begin;
+  float* gate = compute.Scratch(thread, 2 * rows * width);  // [rows, width]
+  float* up = gate + rows * width;
+  kernels.matmul(w.gate, task.begin, task.end, group.input, nullptr, gate - task.begin, width);
+  kernels.matmul(w.up, task.begin, task.end, group.input, nullptr, up - task.begin, width);
+  for (int64_t t = 0; t < rows; ++t) {
+    AddBias(group.biases.gate, task.begin, task.end, gate + t * width);
+    AddBias(group.biases.up, task.begin, task.end, up + t * width);
+  }
+  ApplyActivation(*compute.kernels, activation, gate, up, rows * width);
+  StoreInner(*compute.kernels, gate, width, task.begin, group.inner.rows());
+}
+
+void Down(Compute& compute, const Group& group, const ExpertTask& task, float* y) {
+  const Matrix& w = group.expert->weights->down;
+  const std::vector<int32_t>& slots = group.expert->slots;
+  compute.kernels->interleaved.matmul(w, task.begin, task.end, group.inner.rows(), slots.data(), y, w.rows);
+  for (const int32_t slot : slots) {
+    AddBias(group.biases.down, task.begin, task.end, y + slot * w.rows + task.begin);
+  }
+}
+
+}  // namespace
+
+void RunInterleaved(Compute& compute, const ExpertActivation& activation, const ExpertGroups& groups,
+                    Activations& x, float* y) {
+  const QuantizedRows& all = x.Quantized();
+  const int num_threads = compute.pool->num_threads();
+  std::vector<Group> work;
+  work.reserve(groups.size());
+  for (const ExpertGroup* expert : groups) {
+    Group group{expert, ExpertBiases(*expert->weights), {}, all, {}};
+    const int64_t rows = NumRows(*expert);
+    if (!TakesAll(*expert, all.num_rows)) {
+      group.gathered = QuantizedBuffer(compute, rows, x.cols());
+      group.input = group.gathered.rows();
+    }
+    group.inner = QuantizedBuffer(compute, rows, expert->weights->gate.rows);
+    work.push_back(std::move(group));
+  }
+  compute.pool->ParallelFor(static_cast<int64_t>(work.size()), all.num_rows > 16 ? 1 : work.size(),
+                            [&](int64_t begin, int64_t end, int) {
+                              for (int64_t i = begin; i < end; ++i) {
+                                const Group& group = work[static_cast<size_t>(i)];
+                                if (group.input.values == all.values) continue;
+                                GatherRows(all, group.expert->rows, group.input);
+                              }
+                            });
+  RunTasks(compute,
+           CutTasks(
+               groups, [](const ExpertGroup& g) { return g.weights->gate.rows; },
+               [&](const ExpertGroup& g) { return InnerGrain(g.weights->gate, NumRows(g), num_threads); }),
+           [&](const ExpertTask& task, int thread) {
+             GateAndUp(compute, thread, activation, work[static_cast<size_t>(task.group)], task);
+           });
+  RunTasks(
+      compute,
+      CutTasks(
+          groups, [](const ExpertGroup& g) { return g.weights->down.rows; },
+          [&](const ExpertGroup& g) { return InterleavedGrain(g.weights->down, NumRows(g), num_threads); }),
+      [&](const ExpertTask& task, int) { Down(compute, work[static_cast<size_t>(task.group)], task, y); });
+}
+
+}  // namespace deepshock

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+// Inside of LocalExecutor: what its two forms (float32 weights and activations as stored; interleaved weights
+// and activations in 8 bits) share. Included by src/experts/executor*.cc only.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "experts/executor.h"
+
+namespace deepshock {
+
+using ExpertGroups = std::vector<const ExpertGroup*>;
+
+// One thread's share of a phase: output rows [begin, end) of one expert's matrix.
+struct ExpertTask {
+  int group;
+  int64_t begin, end;
+  int64_t work;  // products
+};
+
+// Cuts each group's output rows into blocks of `grain(group)`; the largest tasks come first, so that the
+// threads end together.
+template <typename RowsOfGroup, typename GrainOfGroup>
+std::vector<ExpertTask> CutTasks(const ExpertGroups& groups, RowsOfGroup rows, GrainOfGroup grain) {
+  std::vector<ExpertTask> tasks;
+  for (size_t g = 0; g < groups.size(); ++g) {
+    const int64_t n = rows(*groups[g]), block = grain(*groups[g]);
+    const auto num_rows = static_cast<int64_t>(groups[g]->rows.size());
+    for (int64_t begin = 0; begin < n; begin += block) {
+      const int64_t end = std::min(begin + block, n);
+      tasks.push_back({static_cast<int>(g), begin, end, (end - begin) * num_rows});
+    }
+  }
+  std::stable_sort(tasks.begin(), tasks.end(),
+                   [](const ExpertTask& a, const ExpertTask& b) { return a.work > b.work; });
+  return tasks;
+}
+
+template <typename Body>
+void RunTasks(Compute& compute, const std::vector<ExpertTask>& tasks, const Body& body) {
+  compute.pool->ParallelFor(static_cast<int64_t>(tasks.size()), 1, [&](int64_t i, int64_t, int thread) {
+    body(tasks[static_cast<size_t>(i)], thread);
+  });
+}
+
+// Biases of an expert as float32; empty where it has none.
+struct ExpertBiases {
+  explicit ExpertBiases(const ExpertWeights& w)
+      : gate(Decode(w.gate_bias)), up(Decode(w.up_bias)), down(Decode(w.down_bias)) {}
+  std::vector<float> gate, up, down;
+
+ private:
+  static std::vector<float> Decode(const Matrix& m) { return m ? DecodeVector(m) : std::vector<float>(); }
+};
+
+// y[0 .. end - begin) += bias[begin .. end)
+inline void AddBias(const std::vector<float>& bias, int64_t begin, int64_t end, float* y) {
+  if (bias.empty()) return;
+  for (int64_t n = begin; n < end; ++n) y[n - begin] += bias[static_cast<size_t>(n)];
+}
+
+// All of the expert's matrices are interleaved.
+inline bool IsInterleaved(const ExpertWeights& w) {
+  return w.gate.interleaved && w.up.interleaved && w.down.interleaved;
+}
+
+void RunFloat(Compute& compute, const ExpertActivation& activation, const ExpertGroups& groups,
+              const Activations& x, float* y);
+void RunInterleaved(Compute& compute, const ExpertActivation& activation, const ExpertGroups& groups,
+                    Activations& x, float* y);
+
+}  // namespace deepshock
