@@ -53,6 +53,12 @@ void AddCommonOptions(CLI::App& app, unsigned which, CommonOptions* options) {
     app.add_option("--kernels", options->kernels, "Instruction set to compute with (default: the fastest)")
         ->type_name("NAME");
   }
+  if ((which & kActivationsOption) != 0) {
+    app.add_option("--activations", options->activations,
+                   "What quantised weights are multiplied by: int8 is fast, float32 as the reference does")
+        ->check(CLI::IsMember({"int8", "float32"}))
+        ->capture_default_str();
+  }
   if ((which & kJsonOption) != 0) app.add_flag("--json", options->json, "Print JSON");
   if ((which & kQuietOption) != 0) {
     app.add_flag("-q,--quiet", options->quiet, "No progress, notices or statistics on stderr");

@@ -18,15 +18,17 @@ namespace deepshock {
 struct CommonOptions {
   int threads = 0;      // 0: one for each physical core
   std::string kernels;  // empty: the fastest table this CPU runs
+  std::string activations = "int8";
   bool json = false;
   bool quiet = false;  // no progress, no warnings
 };
 
 enum CommonOption : unsigned {
-  kThreadsOption = 1,  // --threads N
-  kKernelsOption = 2,  // --kernels NAME
-  kJsonOption = 4,     // --json
-  kQuietOption = 8,    // --quiet
+  kThreadsOption = 1,       // --threads N
+  kKernelsOption = 2,       // --kernels NAME
+  kJsonOption = 4,          // --json
+  kQuietOption = 8,         // --quiet
+  kActivationsOption = 16,  // --activations int8|float32
   kComputeOptions = kThreadsOption | kKernelsOption,
 };
 

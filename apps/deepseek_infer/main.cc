@@ -104,6 +104,7 @@ Result<int> Infer(const InferOptions& options) {
   EngineOptions engine_options;
   DS_ASSIGN(engine_options.num_threads, NumThreads(options));
   engine_options.kernels = options.kernels;
+  engine_options.activations = options.activations;
   engine_options.batch_size = options.has_prompt ? 1 : options.batch_size;
   engine_options.context_length = options.context;
   DS_ASSIGN(const std::unique_ptr<Engine> engine, Engine::Load(path, engine_options));
@@ -141,14 +142,16 @@ void AddOptions(CLI::App& app, InferOptions* options) {
   app.add_flag("--chat", options->chat, "Put prompts through the model's chat template as a user's message");
   AddGenerationOptions(app, &options->generation, std::to_string(kDefaultMaxTokens),
                        "greedy, whatever generation_config.json says");
-  AddCommonOptions(app, kComputeOptions | kJsonOption | kQuietOption, options);
+  AddCommonOptions(app, kComputeOptions | kActivationsOption | kJsonOption | kQuietOption, options);
   app.footer(
       "Input records: {\"prompt\": TEXT} or {\"messages\": [...], \"tools\": [...]}, and optionally id,\n"
       "metadata, max_tokens, temperature, top_k, top_p, min_p, repetition_penalty, presence_penalty,\n"
       "frequency_penalty, logit_bias, seed, stop, ignore_eos, logprobs. What a record does not say, the\n"
       "options say.\n"
-      "Output records, in the order of the input: {\"index\", \"id\", \"text\", \"finish_reason\", \"usage\"},\n"
-      "or {\"index\", \"line\", \"id\", \"error\"} for one that failed; the others go on, the exit code stays 0.\n"
+      "Output records, in the order of the input: {\"index\", \"id\", \"text\", \"finish_reason\", "
+      "\"usage\"},\n"
+      "or {\"index\", \"line\", \"id\", \"error\"} for one that failed; the others go on, the exit code "
+      "stays 0.\n"
       "--output is written beside and renamed when all is done.\n"
       "\n"
       "Examples:\n"

@@ -34,7 +34,7 @@ Result<int> EvalNll(const Options& options) {
   DS_ASSIGN(const std::string path, FindModelArgument(options.model));
   DS_ASSIGN(Machine machine, MakeMachine(options));
   DS_ASSIGN(const std::vector<int32_t> tokens, ReadTokens(options.tokens));
-  DS_ASSIGN(const auto model, Model::Load(path));
+  DS_ASSIGN(const auto model, Model::Load(path, {options.activations == "int8", machine.pool.get()}));
   Progress bar("sequences", static_cast<int64_t>(tokens.size()) / options.length, options.quiet);
   DS_ASSIGN(const NllResult result,
             MeanNll(*model, *machine.compute, tokens, options.length, [&](int64_t done, int64_t) {
@@ -66,7 +66,8 @@ Command AddEval(CLI::App& program) {
                   "Tokens a sequence; positions 1 to length-1 of each are predicted")
       ->capture_default_str()
       ->check(CLI::Range(int64_t{2}, int64_t{1} << 24));
-  AddCommonOptions(*app, kComputeOptions | kJsonOption | kQuietOption, options.get());
+  options->activations = "float32";
+  AddCommonOptions(*app, kComputeOptions | kActivationsOption | kJsonOption | kQuietOption, options.get());
   app->footer(
       "Examples:\n"
       "  deepshock eval nll models/tiny-moe.gguf --tokens text.val.i32 --length 512\n"

@@ -20,8 +20,11 @@
 namespace deepshock {
 
 struct EngineOptions {
-  int num_threads = 0;         // 0: one for each physical core
-  std::string kernels;         // instruction set by name; empty: the fastest
+  int num_threads = 0;  // 0: one for each physical core
+  std::string kernels;  // instruction set by name; empty: the fastest
+  // "int8": activations that meet quantised weights are rounded to 8 bits in blocks of 32, and the weights
+  // are kept in the layout of the integer kernels. "float32": everything as the reference implementations do.
+  std::string activations = "int8";
   int batch_size = 1;          // sequences computed together
   int prefill_chunk = 512;     // prompt tokens computed in one pass
   int64_t context_length = 0;  // at most the model's; 0: the model's

@@ -23,6 +23,10 @@ class MappedFile {
   std::span<const std::byte> bytes() const { return {data_, size_}; }
   const std::string& path() const { return path_; }
 
+  // Advice about a part of bytes(); failing to follow it harms nothing but speed.
+  void WillRead(std::span<const std::byte> part) const;     // reading ahead from the disk pays
+  void WillNotRead(std::span<const std::byte> part) const;  // its pages need not count as this process's
+
  private:
   MappedFile(std::string path, const std::byte* data, size_t size)
       : path_(std::move(path)), data_(data), size_(size) {}

@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 
 #include "base/mapped_file.h"
+#include "model/interleave.h"
 #include "model/model.h"
 #include "model/registry.h"
 #include "model/source.h"
@@ -27,7 +28,7 @@ Status CheckLatent(const ModelSpec& spec, const LayerWeights& w, int layer) {
       layer);
 }
 
-Result<ModelWeights> LoadWeights(const ModelSpec& spec, WeightSource& source) {
+Result<ModelWeights> LoadWeights(const ModelSpec& spec, WeightSource& source, const LoadOptions& options) {
   int num_mtp = 0;
   while (num_mtp < spec.num_mtp_layers && source.HasMtpLayer(spec.num_layers() + num_mtp)) ++num_mtp;
   ModelWeights weights = EmptyWeights(spec, num_mtp);
@@ -36,7 +37,6 @@ Result<ModelWeights> LoadWeights(const ModelSpec& spec, WeightSource& source) {
     if (m || decl.optional) return {};
     return Fail("tensor {}: expected {} x {}, not in the file", Describe(decl), decl.rows, decl.cols);
   }));
-  if (spec.tied_head) weights.head = weights.embedding;
   for (int l = 0; l < spec.num_layers(); ++l) {
     DS_RETURN_IF_ERROR(CheckLatent(spec, weights.layers[static_cast<size_t>(l)], l));
   }
@@ -49,12 +49,17 @@ Result<ModelWeights> LoadWeights(const ModelSpec& spec, WeightSource& source) {
                 unused[0], spec.architecture, unused.size() - 1);
   }
   weights.storage = source.Storage();
+  if (options.interleave) {
+    DS_CHECK(options.pool != nullptr, "interleaving needs threads");
+    DS_RETURN_IF_ERROR(InterleaveWeights(spec, source, *options.pool, &weights));
+  }
+  if (spec.tied_head) weights.head = weights.embedding;
   return weights;
 }
 
 }  // namespace
 
-Result<std::unique_ptr<Model>> Model::Load(const std::string& path) {
+Result<std::unique_ptr<Model>> Model::Load(const std::string& path, const LoadOptions& options) {
   std::unique_ptr<Model> model(new Model);
   std::unique_ptr<WeightSource> source;
   if (IsFolder(path)) {
@@ -69,7 +74,7 @@ Result<std::unique_ptr<Model>> Model::Load(const std::string& path) {
     DS_ASSIGN(model->spec_, SpecFromGguf(*file));
     source = MakeGgufSource(std::move(file), *FindArchitecture(model->spec_.architecture), model->spec_);
   }
-  DS_ASSIGN(model->weights_, LoadWeights(model->spec_, *source).WithContext(path));
+  DS_ASSIGN(model->weights_, LoadWeights(model->spec_, *source, options).WithContext(path));
   return model;
 }
 

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "model/forward.h"
+#include "tensor/codec.h"
 
 namespace deepshock {
 
@@ -39,7 +40,12 @@ namespace {
 std::vector<float> Embed(const Compute& compute, const Matrix& embedding, std::span<const int32_t> tokens) {
   std::vector<float> x(tokens.size() * static_cast<size_t>(embedding.cols));
   for (size_t t = 0; t < tokens.size(); ++t) {
-    compute.kernels->decode_row(embedding, tokens[t], x.data() + t * static_cast<size_t>(embedding.cols));
+    float* to = x.data() + t * static_cast<size_t>(embedding.cols);
+    if (embedding.interleaved) {
+      DecodeRow(embedding, tokens[t], to);  // a tied head
+    } else {
+      compute.kernels->decode_row(embedding, tokens[t], to);
+    }
   }
   return x;
 }

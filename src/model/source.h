@@ -27,6 +27,8 @@ class WeightSource {
   virtual std::vector<std::string> Unused() const = 0;
   // What the returned views point into.
   virtual std::vector<std::shared_ptr<const void>> Storage() const = 0;
+  // The mapped files among it.
+  virtual const std::vector<std::shared_ptr<const MappedFile>>& Files() const = 0;
 };
 
 std::unique_ptr<WeightSource> MakeGgufSource(std::shared_ptr<const GgufFile> file,

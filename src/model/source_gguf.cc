@@ -41,6 +41,7 @@ class GgufSource final : public WeightSource {
   }
 
   std::vector<std::shared_ptr<const void>> Storage() const override { return {file_}; }
+  const std::vector<std::shared_ptr<const MappedFile>>& Files() const override { return file_->files(); }
 
  private:
   static std::string InLayer(int layer, std::string_view name) {

@@ -46,6 +46,7 @@ class SafetensorsSource final : public WeightSource {
     for (const auto& [name, bytes] : rearranged_) storage.push_back(bytes);
     return storage;
   }
+  const std::vector<std::shared_ptr<const MappedFile>>& Files() const override { return files_->files(); }
 
  private:
   using Bytes = std::shared_ptr<std::vector<std::byte>>;

@@ -28,6 +28,9 @@ Status CheckOptions(const EngineOptions& options) {
   DS_RETURN_IF_ERROR(check("threads", options.num_threads, 0, 1024));
   DS_RETURN_IF_ERROR(check("batch_size", options.batch_size, 1, kMaxBatchSize));
   DS_RETURN_IF_ERROR(check("prefill_chunk", options.prefill_chunk, 1, kMaxPrefillChunk));
+  if (options.activations != "int8" && options.activations != "float32") {
+    return Fail("activations: expected int8 or float32, found \"{}\"", options.activations);
+  }
   return {};
 }
 
@@ -69,7 +72,7 @@ Result<std::unique_ptr<Engine>> Engine::Load(const std::string& path, const Engi
     return Fail("cannot start {} threads: {}", num_threads, e.what());
   }
   impl->compute.emplace(*kernels, *impl->pool);
-  DS_ASSIGN(impl->model, Model::Load(path));
+  DS_ASSIGN(impl->model, Model::Load(path, {options.activations == "int8", impl->pool.get()}));
   DS_ASSIGN(impl->text, LoadModelText(path));
   const ModelSpec& spec = impl->model->spec();
   DS_ASSIGN(const int64_t context_length, ContextLength(options, *impl->model));

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "base/huge_memory.h"
+
+#include <sys/mman.h>
+
+#include <cerrno>
+#include <cstring>
+
+namespace deepshock {
+
+Result<std::shared_ptr<HugeMemory>> HugeMemory::Allocate(size_t bytes) {
+  if (bytes == 0) return std::shared_ptr<HugeMemory>(new HugeMemory(nullptr, 0));
+  void* p = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (p == MAP_FAILED) return Fail("cannot allocate {} bytes: {}", bytes, std::strerror(errno));
+  ::madvise(p, bytes, MADV_HUGEPAGE);  // a wish
+  return std::shared_ptr<HugeMemory>(new HugeMemory(static_cast<std::byte*>(p), bytes));
+}
+
+HugeMemory::~HugeMemory() {
+  if (data_ != nullptr) ::munmap(data_, size_);
+}
+
+}  // namespace deepshock

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "model/interleave.h"
+
+#include <algorithm>
+
+#include "base/huge_memory.h"
+#include "tensor/interleaved.h"
+
+namespace deepshock {
+namespace {
+
+constexpr int64_t kAlignment = 64;           // a cache line
+constexpr int64_t kTaskBytes = 1 << 20;      // a thread's share at a time
+constexpr int64_t kWindowBytes = 256 << 20;  // read ahead, and let go afterwards, in such pieces
+
+struct Job {
+  Matrix* view;
+  Matrix from;
+  int64_t offset = 0;  // in the new memory
+};
+
+bool StaysInRows(const ModelSpec& spec, const WeightDecl& decl) {
+  return decl.is_vector || (decl.name == "token_embd.weight" && !spec.tied_head) ||
+         decl.name == "nextn.embed_tokens.weight" || decl.name == "ffn_gate_inp.weight" ||
+         decl.name == "attn_kv_b.weight" || decl.name == "attn_k_b.weight" || decl.name == "attn_v_b.weight";
+}
+
+// The weights to rearrange, in the order of the files.
+std::vector<Job> Collect(const ModelSpec& spec, ModelWeights* weights) {
+  std::vector<Job> jobs;
+  const Status listed = VisitWeights(spec, *weights, [&](const WeightDecl& decl, Matrix& m) -> Status {
+    if (!StaysInRows(spec, decl) && CanInterleave(m)) jobs.push_back({&m, m});
+    return {};
+  });
+  DS_CHECK(listed.ok(), "listing does not fail");
+  const auto all_of = [](const ExpertWeights& w) {
+    return CanInterleave(w.gate) && CanInterleave(w.up) && CanInterleave(w.down);
+  };
+  const auto drop_parts = [&](const ExpertWeights& w) {
+    if (all_of(w)) return;
+    std::erase_if(jobs, [&](const Job& job) {
+      return job.view == &w.gate || job.view == &w.up || job.view == &w.down;
+    });
+  };
+  const auto drop_in_layer = [&](const LayerWeights& layer) {
+    drop_parts(layer.dense);
+    drop_parts(layer.shared);
+    for (const ExpertWeights& expert : layer.experts) drop_parts(expert);
+  };
+  for (const LayerWeights& layer : weights->layers) drop_in_layer(layer);
+  for (const MtpWeights& mtp : weights->mtp) drop_in_layer(mtp.layer);
+  std::sort(jobs.begin(), jobs.end(), [](const Job& a, const Job& b) { return a.from.data < b.from.data; });
+  return jobs;
+}
+
+// A run of one job's rows that one thread copies.
+struct Piece {
+  const Job* job;
+  int64_t begin, end;
+};
+
+std::vector<Piece> Cut(const std::vector<Job>& jobs) {
+  std::vector<Piece> pieces;
+  for (const Job& job : jobs) {
+    const int64_t rows =
+        std::max<int64_t>(1, kTaskBytes / (kInterleavedRows * job.view->row_stride)) * kInterleavedRows;
+    for (int64_t begin = 0; begin < job.from.rows; begin += rows) {
+      pieces.push_back({&job, begin, std::min(begin + rows, job.from.rows)});
+    }
+  }
+  return pieces;
+}
+
+std::span<const std::byte> StoredBytes(const Piece& piece) {
+  const Matrix& m = piece.job->from;
+  const int64_t bytes = (piece.end - piece.begin - 1) * m.row_stride + RowBytes(m.dtype, m.cols);
+  return {m.Row(piece.begin), static_cast<size_t>(bytes)};
+}
+
+const MappedFile* FileOf(const WeightSource& source, const std::byte* data) {
+  for (const auto& file : source.Files()) {
+    if (data >= file->bytes().data() && data < file->bytes().data() + file->bytes().size()) return file.get();
+  }
+  return nullptr;  // rearranged when it was loaded
+}
+
+// Tells the files of pieces [begin, end) what comes.
+template <typename Advice>
+void Advise(const WeightSource& source, std::span<const Piece> pieces, const Advice& advice) {
+  for (const Piece& piece : pieces) {
+    const std::span<const std::byte> bytes = StoredBytes(piece);
+    if (const MappedFile* file = FileOf(source, bytes.data())) advice(*file, bytes);
+  }
+}
+
+}  // namespace
+
+Status InterleaveWeights(const ModelSpec& spec, const WeightSource& source, ThreadPool& pool,
+                         ModelWeights* weights) {
+  std::vector<Job> jobs = Collect(spec, weights);
+  int64_t size = 0;
+  for (Job& job : jobs) {
+    *job.view = InterleavedShape(job.from);
+    job.offset = size;
+    size += (InterleavedBytes(*job.view) + kAlignment - 1) / kAlignment * kAlignment;
+  }
+  DS_ASSIGN(const std::shared_ptr<HugeMemory> memory, HugeMemory::Allocate(static_cast<size_t>(size)));
+  const std::vector<Piece> pieces = Cut(jobs);
+  const std::span<const Piece> all = pieces;
+  for (size_t begin = 0; begin < pieces.size();) {
+    size_t end = begin;
+    for (int64_t bytes = 0; end < pieces.size() && bytes < kWindowBytes; ++end) {
+      bytes += static_cast<int64_t>(StoredBytes(pieces[end]).size());
+    }
+    const std::span<const Piece> window = all.subspan(begin, end - begin);
+    Advise(source, window, [](const MappedFile& file, auto bytes) { file.WillRead(bytes); });
+    pool.ParallelFor(static_cast<int64_t>(window.size()), 1, [&](int64_t i, int64_t, int) {
+      const Piece& piece = window[static_cast<size_t>(i)];
+      InterleaveRows(piece.job->from, piece.begin, piece.end,
+                     memory->data() + piece.job->offset + piece.begin * piece.job->view->row_stride);
+      const std::span<const std::byte> bytes = StoredBytes(piece);
+      if (const MappedFile* file = FileOf(source, bytes.data())) file->WillNotRead(bytes);
+    });
+    begin = end;
+  }
+  for (const Job& job : jobs) job.view->data = memory->data() + job.offset;
+  weights->storage.push_back(memory);
+  return {};
+}
+
+}  // namespace deepshock
