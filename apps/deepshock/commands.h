@@ -30,5 +30,6 @@ Command AddInspect(CLI::App& program);
 Command AddVerify(CLI::App& program);
 Command AddEval(CLI::App& program);
 Command AddConvert(CLI::App& program);
+Command AddSynth(CLI::App& program);
 
 }  // namespace deepshock

@@ -18,7 +18,7 @@ int main(int argc, char** argv) {
       "deepshock COMMAND --help tells a command's options.");
   const std::vector<deepshock::Command> commands = {
       deepshock::AddRun(app),  deepshock::AddInspect(app), deepshock::AddVerify(app),
-      deepshock::AddEval(app), deepshock::AddConvert(app),
+      deepshock::AddEval(app), deepshock::AddConvert(app), deepshock::AddSynth(app),
   };
   return deepshock::RunProgram(app, commands, argc, argv);
 }

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/convert.h"
 
-#include <fmt/ranges.h>
-
 #include <algorithm>
 #include <atomic>
 #include <cstring>
@@ -14,8 +12,6 @@
 namespace deepshock {
 namespace {
 
-constexpr std::string_view kClassNames[kNumTensorClasses] = {"embedding", "output",  "attention", "dense",
-                                                             "shared",    "experts", "mtp"};
 constexpr int64_t kBatchBytes = 8 << 20;  // encoded at once
 
 // One tensor of the output file.
@@ -27,20 +23,6 @@ struct Planned {
   int64_t rotate_heads = 0;      // > 0: rows go from halves to interleaved pairs within each of so many heads
   const Matrix* turn = nullptr;  // kv_b, whose key half is turned into k_b
 };
-
-bool IsFloat32(const WeightDecl& decl) {
-  return decl.is_vector || decl.name == "ffn_gate_inp.weight" || decl.name.ends_with(".bias");
-}
-
-TensorClass ClassOf(const WeightDecl& decl, const ModelSpec& spec) {
-  if (decl.layer >= spec.num_layers()) return decl.expert >= 0 ? TensorClass::kExperts : TensorClass::kMtp;
-  if (decl.name == "token_embd.weight")
-    return spec.tied_head ? TensorClass::kOutput : TensorClass::kEmbedding;
-  if (decl.name == "output.weight") return TensorClass::kOutput;
-  if (decl.name.starts_with("attn_")) return TensorClass::kAttention;
-  if (decl.expert >= 0) return TensorClass::kExperts;
-  return decl.name.find("_shexp") != std::string::npos ? TensorClass::kShared : TensorClass::kDense;
-}
 
 // What GGUF has for a stored type that it lacks.
 DType Storable(DType stored) {
@@ -77,12 +59,8 @@ class Planner {
     Planned p;
     p.name = name;
     p.parts = {m};
-    if (decl.expert == 0) p.dims.push_back(model_.spec().router.num_experts);
-    if (!decl.is_vector) p.dims.push_back(m.rows);
-    p.dims.push_back(m.cols);
+    p.dims = GgufDims(decl, model_.spec());
     const AttentionSpec& a = model_.spec().attention;
-    if (decl.name == "attn_k_b.weight") p.dims = {a.num_heads, a.kv_lora_rank, a.nope_dim};
-    if (decl.name == "attn_v_b.weight") p.dims = {a.num_heads, a.v_head_dim, a.kv_lora_rank};
     const bool interleave = architecture_.gguf.layout == RopeLayout::kInterleaved &&
                             model_.spec().rope.layout == RopeLayout::kHalfSplit;
     if (interleave && decl.name.starts_with("attn_q.")) p.rotate_heads = a.num_heads;
@@ -97,14 +75,14 @@ class Planner {
     half.name = "attn_k_b.weight";
     Planned k;
     k.name = architecture_.GgufName(half.name, decl.layer);
-    k.dims = {a.num_heads, a.kv_lora_rank, a.nope_dim};
+    k.dims = GgufDims(half, model_.spec());
     k.parts = {m};
     k.turn = &m;
     DS_RETURN_IF_ERROR(Finish(half, m.dtype, std::move(k)));
     half.name = "attn_v_b.weight";
     Planned v;
     v.name = architecture_.GgufName(half.name, decl.layer);
-    v.dims = {a.num_heads, a.v_head_dim, a.kv_lora_rank};
+    v.dims = GgufDims(half, model_.spec());
     for (int64_t h = 0; h < a.num_heads; ++h) {
       v.parts.push_back(RowsOf(m, h * (a.nope_dim + a.v_head_dim) + a.nope_dim, a.v_head_dim));
     }
@@ -113,10 +91,10 @@ class Planner {
 
   Status Finish(const WeightDecl& decl, DType stored, Planned p) {
     const DType planned = types_.of(ClassOf(decl, model_.spec()));
-    p.dtype = IsFloat32(decl) ? DType::kF32 : planned == TypePlan::kKeep ? Storable(stored) : planned;
+    p.dtype = StaysFloat32(decl) ? DType::kF32 : planned == TypePlan::kKeep ? Storable(stored) : planned;
     const int64_t cols = p.dims.back();
     const DType wanted = p.dtype;
-    if (cols % Info(p.dtype).block_elements != 0) p.dtype = cols % 32 == 0 ? DType::kQ8_0 : DType::kF16;
+    p.dtype = FittingType(wanted, cols);
     const bool copies = p.dtype == stored && p.rotate_heads == 0 && p.turn == nullptr;
     if (!copies && !CanEncode(p.dtype)) {
       return Fail("tensor {}: stored as {}, which can be kept but not written anew", p.name, Name(p.dtype));
@@ -244,20 +222,7 @@ class TensorWriter {
   int64_t done_ = 0;
 };
 
-// general.file_type as llama.cpp numbers it, by the type that holds most bytes. For display only.
-uint32_t FileType(const std::map<std::string, int64_t>& bytes_by_type) {
-  const std::map<std::string_view, uint32_t> kNumbers = {{"f32", 0},   {"f16", 1},   {"q4_0", 2},
-                                                         {"q8_0", 7},  {"q4_k", 15}, {"q6_k", 18},
-                                                         {"bf16", 32}, {"mxfp4", 38}};
-  const auto largest = std::max_element(bytes_by_type.begin(), bytes_by_type.end(),
-                                        [](const auto& a, const auto& b) { return a.second < b.second; });
-  const auto found = kNumbers.find(largest->first);
-  return found == kNumbers.end() ? 1024 : found->second;  // 1024: "guessed", a mixture
-}
-
 }  // namespace
-
-std::string_view Name(TensorClass c) { return kClassNames[static_cast<int>(c)]; }
 
 Result<TypePlan> TypePlan::Parse(std::string_view text) {
   TypePlan plan;
@@ -280,11 +245,8 @@ Result<TypePlan> TypePlan::Parse(std::string_view text) {
       rest = *type;
       continue;
     }
-    const auto* found = std::find(std::begin(kClassNames), std::end(kClassNames), part.substr(0, equals));
-    if (found == std::end(kClassNames)) {
-      return Fail("tensor class \"{}\": expected {}", part.substr(0, equals), fmt::join(kClassNames, ", "));
-    }
-    const auto at = static_cast<size_t>(found - std::begin(kClassNames));
+    DS_ASSIGN(const TensorClass c, ParseTensorClass(part.substr(0, equals)));
+    const auto at = static_cast<size_t>(c);
     plan.types[at] = *type;
     set[at] = true;
   }
@@ -320,7 +282,7 @@ Result<ConvertReport> ConvertToGguf(const Model& model, ThreadPool& pool, const 
   DS_RETURN_IF_ERROR(architecture.to_gguf(spec, &writer));
   const std::string& name = spec.name.empty() ? options.name : spec.name;
   if (!name.empty()) writer.SetString("general.name", name);
-  writer.SetU32("general.file_type", FileType(report.bytes_by_type));
+  writer.SetU32("general.file_type", GgufFileType(report.bytes_by_type));
   writer.SetU32("general.quantization_version", 2);
   DS_RETURN_IF_ERROR(set_tokenizer(writer));
   for (const Planned& p : planned) DS_RETURN_IF_ERROR(writer.DeclareTensor(p.name, p.dtype, p.dims));

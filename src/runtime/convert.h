@@ -15,14 +15,9 @@
 #include "base/thread_pool.h"
 #include "formats/gguf.h"
 #include "model/model.h"
+#include "runtime/gguf_layout.h"
 
 namespace deepshock {
-
-// Classes of weight matrices that can have a type of their own. Norms, biases, sinks and routers stay
-// float32.
-enum class TensorClass { kEmbedding, kOutput, kAttention, kDense, kShared, kExperts, kMtp };
-inline constexpr int kNumTensorClasses = 7;
-std::string_view Name(TensorClass c);  // "embedding", "output", ...
 
 // The type of each class: kKeep writes what is stored (FP8 and split MXFP4 become what GGUF has for them:
 // BF16, MXFP4).

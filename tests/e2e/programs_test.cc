@@ -67,7 +67,7 @@ class Programs : public testing::Test {
 };
 
 TEST_F(Programs, HelpAndVersionOfEveryCommand) {
-  for (const char* command : {"", "run", "inspect", "verify", "eval nll", "convert"}) {
+  for (const char* command : {"", "run", "inspect", "verify", "eval nll", "convert", "synth"}) {
     const Outcome help = Deepshock(std::string(command) + " --help");
     EXPECT_EQ(help.exit_code, 0) << command;
     EXPECT_NE(help.out.find("Example"), std::string::npos) << command;
@@ -201,6 +201,29 @@ TEST_F(Programs, ConvertWritesBesideAndRenames) {
   // A disk that is full: no file under the name, none beside it.
   const Outcome full = Deepshock("convert '" + checkpoint + "' /dev/full/x.gguf");
   EXPECT_NE(full.exit_code, 0);
+  for (const auto& entry : fs::directory_iterator(folder_)) {
+    EXPECT_EQ(entry.path().string().find(".partial"), std::string::npos) << entry.path();
+  }
+}
+
+TEST_F(Programs, SynthWritesAModelThatRuns) {
+  const std::string arguments = "synth '" + Path("tiny.gguf") + "' --shape tiny --type q4_k_m";
+  const Outcome run = Deepshock(arguments + " --json -q");
+  ASSERT_EQ(run.exit_code, 0) << run.err;
+  const auto json = ParseJson(run.out);
+  ASSERT_TRUE(json.ok());
+  EXPECT_TRUE((*json)["bytes_by_type"].contains("q4_k"));
+  EXPECT_NEAR((*json)["parameters"].get<double>(), 16.7e6, 0.1e6);
+  const std::string first = ReadAll(Path("tiny.gguf"));
+  const Outcome chat = Deepshock("run '" + Path("tiny.gguf") + "' --prompt 'Hello there' --max_tokens 8");
+  EXPECT_EQ(chat.exit_code, 0) << chat.err;
+  EXPECT_FALSE(chat.out.empty());
+  ExpectError(Deepshock(arguments), {"tiny.gguf", "--force"});
+  EXPECT_EQ(Deepshock(arguments + " --force --threads 1 -q").exit_code, 0);
+  EXPECT_TRUE(ReadAll(Path("tiny.gguf")) == first);  // the same seed, the same bytes
+  ExpectError(Deepshock("synth '" + Path("x.gguf") + "' --shape gpt-9"), {"gpt-9", "deepseek-v2-lite"});
+  ExpectError(Deepshock("synth '" + Path("x.gguf") + "' --shape tiny --type q9_9"), {"q9_9", "q4_k_m"});
+  ExpectError(Deepshock("synth '" + Path("x.gguf") + "' --shape deepseek-v3 --layers 2"), {"4 to 61", "found 2"});
   for (const auto& entry : fs::directory_iterator(folder_)) {
     EXPECT_EQ(entry.path().string().find(".partial"), std::string::npos) << entry.path();
   }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Test data: the facts of published config.json files, in the form they were published in.
+// The facts of published config.json files, in the form they were published in: for tests, and the shapes that
+// `deepshock synth` draws models in.
 #pragma once
 
 namespace deepshock::published {
