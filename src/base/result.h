@@ -17,11 +17,8 @@ namespace deepshock {
 class [[nodiscard]] Status {
  public:
   Status() = default;  // success
-  static Status Error(std::string message) {
-    Status s;
-    s.message_ = std::move(message);
-    return s;
-  }
+  // Control characters of what the message quotes are written as escapes, so that it stays one line.
+  static Status Error(std::string message);
 
   bool ok() const { return !message_.has_value(); }
   // Empty for success.
