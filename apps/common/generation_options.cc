@@ -2,8 +2,10 @@
 #include "apps/common/generation_options.h"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <charconv>
 #include <cstdlib>
+#include <iterator>
 
 #include "runtime/sampler.h"
 
@@ -59,12 +61,20 @@ void AddGenerationOptions(CLI::App& app, GenerationFlags* flags, const std::stri
       ->allow_extra_args(false)
       ->group(kGroup);
   add("--seed", &flags->seed, "Same seed, same text, whatever else is in the batch (default: random)", "N");
+  add("--speculation", &flags->speculation,
+      "Guess tokens and check several in one pass, same output: auto (while it pays), off, mtp (the model's "
+      "multi-token-prediction layer), ngram (what followed the same tokens before) (default: auto)",
+      "KIND");
+  add("--draft_tokens,--draft-tokens", &flags->draft_tokens, "Most tokens to guess for a pass (default: 3)",
+      "N");
   app.add_flag("--ignore_eos,--ignore-eos", flags->ignore_eos, "Go on after the end-of-sequence token")
       ->group(kGroup);
   // While parsing, so that a value out of range is a usage error like any other.
   app.callback([flags] {
     GenerationRequest unused;
-    const Status status = ApplyGenerationFlags(*flags, &unused);
+    Status status = ApplyGenerationFlags(*flags, &unused);
+    EngineOptions unused_options;
+    if (status.ok()) status = ApplySpeculationFlags(*flags, &unused_options);
     if (!status.ok()) throw CLI::ValidationError(status.message());
   });
 }
@@ -93,6 +103,24 @@ Status ApplyGenerationFlags(const GenerationFlags& flags, GenerationRequest* req
     return Fail("--max_tokens: expected 1 or more, found {}", *flags.max_tokens);
   }
   return ValidateSamplingRanges(sampling);
+}
+
+Status ApplySpeculationFlags(const GenerationFlags& flags, EngineOptions* options) {
+  constexpr std::pair<const char*, Speculation> kKinds[] = {{"auto", Speculation::kAuto},
+                                                            {"off", Speculation::kOff},
+                                                            {"mtp", Speculation::kMtp},
+                                                            {"ngram", Speculation::kNgram}};
+  if (!flags.speculation.empty()) {
+    const auto* kind = std::find_if(std::begin(kKinds), std::end(kKinds),
+                                    [&](const auto& k) { return k.first == flags.speculation; });
+    if (kind == std::end(kKinds)) {
+      return Fail("--speculation: expected auto, off, mtp or ngram, found \"{}\"", flags.speculation);
+    }
+    options->speculation = kind->second;
+  }
+  if (flags.draft_tokens) options->draft_tokens = *flags.draft_tokens;
+  if (options->draft_tokens >= 1 && options->draft_tokens <= kMaxDraftTokens) return {};
+  return Fail("--draft_tokens: expected 1 to {}, found {}", kMaxDraftTokens, options->draft_tokens);
 }
 
 }  // namespace deepshock

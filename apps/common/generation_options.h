@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "deepshock/engine.h"
 #include "deepshock/generation.h"
 
 namespace CLI {
@@ -24,6 +25,8 @@ struct GenerationFlags {
   std::vector<std::string> stop;
   std::optional<uint64_t> seed;
   bool ignore_eos = false;
+  std::string speculation;
+  std::optional<int> draft_tokens;
 };
 
 // `defaults` says in --help where the values come from that are not given.
@@ -32,5 +35,7 @@ void AddGenerationOptions(CLI::App& app, GenerationFlags* flags, const std::stri
 
 // Lays what was given over `request`; ranges are checked.
 Status ApplyGenerationFlags(const GenerationFlags& flags, GenerationRequest* request);
+// The same for what the engine must know.
+Status ApplySpeculationFlags(const GenerationFlags& flags, EngineOptions* options);
 
 }  // namespace deepshock

@@ -107,6 +107,7 @@ Result<int> Infer(const InferOptions& options) {
   engine_options.activations = options.activations;
   engine_options.batch_size = options.has_prompt ? 1 : options.batch_size;
   engine_options.context_length = options.context;
+  DS_RETURN_IF_ERROR(ApplySpeculationFlags(options.generation, &engine_options));
   DS_ASSIGN(const std::unique_ptr<Engine> engine, Engine::Load(path, engine_options));
   if (options.chat) DS_RETURN_IF_ERROR(engine->ChatTemplateStatus());
   CatchInterrupts();

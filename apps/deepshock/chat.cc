@@ -94,10 +94,14 @@ void Chat::SetSystem(std::string system) {
 
 std::string Chat::LastStatistics() const {
   if (num_answers_ == 0) return "";
-  return fmt::format(
+  std::string text = fmt::format(
       "{} tokens, {:.1f} tokens/s, first token after {:.2f} s, prompt {} tokens ({} of them kept)",
       last_.tokens.size(), last_.TokensPerSecond(), last_.first_token_ms / 1000, last_.prompt_tokens,
       last_.cached_prompt_tokens);
+  if (last_.drafted_tokens > 0) {
+    text += fmt::format(", {} of {} drafts right", last_.accepted_tokens, last_.drafted_tokens);
+  }
+  return text;
 }
 
 std::string Chat::Totals() const {

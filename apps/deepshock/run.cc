@@ -82,6 +82,7 @@ Result<int> Run(const RunOptions& options) {
   engine_options.kernels = options.kernels;
   engine_options.activations = options.activations;
   engine_options.context_length = options.context;
+  DS_RETURN_IF_ERROR(ApplySpeculationFlags(options.generation, &engine_options));
   DS_ASSIGN(const std::unique_ptr<Engine> engine, Engine::Load(path, engine_options));
 
   bool raw = options.raw;

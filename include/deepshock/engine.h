@@ -19,6 +19,17 @@
 
 namespace deepshock {
 
+// Who guesses the next tokens, so that one pass of the model can check several at once. The output is the
+// same with and without; only speed differs.
+enum class Speculation {
+  kAuto,   // kMtp where the model has such a layer, else kNgram: as many drafts as pay, none where they lose
+  kOff,
+  kMtp,    // the multi-token-prediction layer; always draft_tokens of them
+  kNgram,  // what followed the last tokens when they occurred before; always up to draft_tokens
+};
+
+constexpr int kMaxDraftTokens = 7;
+
 struct EngineOptions {
   int num_threads = 0;  // 0: one for each physical core
   std::string kernels;  // instruction set by name; empty: the fastest
@@ -28,6 +39,8 @@ struct EngineOptions {
   int batch_size = 1;          // sequences computed together
   int prefill_chunk = 512;     // prompt tokens computed in one pass
   int64_t context_length = 0;  // at most the model's; 0: the model's
+  Speculation speculation = Speculation::kAuto;
+  int draft_tokens = 3;  // 1 to kMaxDraftTokens; most that are guessed for one pass
 };
 
 struct ModelInfo {
@@ -73,7 +86,8 @@ class Engine {
   uint64_t Submit(GenerationRequest request);
   // Ends a request at the next Step. An unknown or finished id is ignored.
   void Cancel(uint64_t id);
-  // One pass of the model. False when nothing is left to do.
+  // One pass of the model: a token for each running sequence, more where drafts were right. False when
+  // nothing is left to do.
   bool Step();
   // Submitted and not finished.
   int64_t num_requests() const;

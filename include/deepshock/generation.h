@@ -30,8 +30,8 @@ struct SamplingOptions {
   double presence_penalty = 0.0;
   double frequency_penalty = 0.0;
   std::vector<std::pair<int32_t, double>> logit_bias;  // token id, what is added to its logit
-  // The same seed gives the same text, whatever else is in the batch and however many threads compute. None:
-  // a random one, reported in the result.
+  // The same seed gives the same text, whatever else is in the batch, however many threads compute, with and
+  // without speculation. None: a random one, reported in the result.
   std::optional<uint64_t> seed;
 };
 
@@ -64,6 +64,8 @@ struct GenerationResult {
   uint64_t seed = 0;  // the one used
   int64_t prompt_tokens = 0;
   int64_t cached_prompt_tokens = 0;  // of these, how many the session still held
+  int64_t drafted_tokens = 0;        // guessed, and checked by the model
+  int64_t accepted_tokens = 0;       // of these, how many were right and are output
   double first_token_ms = 0;         // since submission
   double total_ms = 0;               // since submission
   double decode_ms = 0;              // from the first token to the last

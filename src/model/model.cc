@@ -124,40 +124,54 @@ Status Model::Forward(Compute& compute, std::span<const SequenceChunk> chunks, F
   return {};
 }
 
-Status Model::ForwardMtp(Compute& compute, KvView* kv, int64_t first_position, std::span<const float> hidden,
-                         std::span<const int32_t> next_tokens, std::vector<float>* logits) const {
-  if (weights_.mtp.empty()) return Fail("the checkpoint has no multi-token-prediction layer");
-  const auto num_tokens = static_cast<int64_t>(next_tokens.size());
+Status Model::ForwardMtp(Compute& compute, std::span<const MtpChunk> chunks, ForwardOutput* output) const {
+  if (!has_mtp()) return Fail("the checkpoint has no multi-token-prediction layer");
   const int64_t h = spec_.hidden;
-  DS_CHECK(static_cast<int64_t>(hidden.size()) == num_tokens * h, "one hidden state a token");
-  DS_CHECK(first_position + num_tokens <= kv->capacity, "the state has room");
-  DS_RETURN_IF_ERROR(CheckTokens(next_tokens, spec_.vocab_size));
   const MtpWeights& mtp = weights_.mtp[0];
   const auto eps = static_cast<float>(spec_.norm_eps);
+  const Rope rope(spec_.rope);
+  LocalExecutor executor;
+  ForwardContext context{compute, spec_, rope, executor, nullptr};
+  Batch batch;
+  std::vector<int32_t> tokens;
+  std::vector<float> normed;  // [T, H]
+  for (const MtpChunk& chunk : chunks) {
+    const auto count = static_cast<int64_t>(chunk.next_tokens.size());
+    DS_CHECK(count > 0 && static_cast<int64_t>(chunk.hidden.size()) == count * h, "one hidden state a token");
+    DS_CHECK(chunk.first_row + count <= chunk.kv->capacity, "the state has room");
+    DS_RETURN_IF_ERROR(CheckTokens(chunk.next_tokens, spec_.vocab_size));
+    AddRows(rope, chunk.kv, chunk.first_row, count, &batch);
+    tokens.insert(tokens.end(), chunk.next_tokens.begin(), chunk.next_tokens.end());
+    normed.insert(normed.end(), chunk.hidden.begin(), chunk.hidden.end());
+  }
+  const int64_t num_tokens = batch.size();
 
   // eh_proj reads [normed embedding | normed hidden] (DeepSeek-V3, arXiv 2412.19437, equation 21).
-  std::vector<float> embedded =
-      Embed(compute, mtp.embedding ? mtp.embedding : weights_.embedding, next_tokens);
-  std::vector<float> normed(hidden.size());
+  std::vector<float> embedded = Embed(compute, mtp.embedding ? mtp.embedding : weights_.embedding, tokens);
   RmsNorm(compute, mtp.embedding_norm, eps, embedded.data(), num_tokens, embedded.data());
-  RmsNorm(compute, mtp.hidden_norm, eps, hidden.data(), num_tokens, normed.data());
+  RmsNorm(compute, mtp.hidden_norm, eps, normed.data(), num_tokens, normed.data());
   std::vector<float> joined(static_cast<size_t>(num_tokens * 2 * h));
   for (int64_t t = 0; t < num_tokens; ++t) {
     std::copy_n(embedded.begin() + t * h, h, joined.begin() + t * 2 * h);
     std::copy_n(normed.begin() + t * h, h, joined.begin() + t * 2 * h + h);
   }
-  std::vector<float> x(hidden.size());
+  std::vector<float> x(normed.size());
   MatMul(compute, mtp.projection, {}, joined.data(), num_tokens, x.data());
-
-  const Rope rope(spec_.rope);
-  LocalExecutor executor;
-  ForwardContext context{compute, spec_, rope, executor, nullptr};
-  Batch batch;
-  AddRows(rope, kv, first_position, num_tokens, &batch);
   DecoderLayer(context, mtp.layer, spec_.mtp_layer, spec_.num_layers(), batch, x.data());
-  RmsNorm(compute, mtp.head_norm, eps, x.data(), num_tokens, x.data());
-  logits->resize(static_cast<size_t>(num_tokens * spec_.vocab_size));
-  MatMul(compute, mtp.head ? mtp.head : weights_.head, {}, x.data(), num_tokens, logits->data());
+
+  output->hidden.clear();
+  int64_t row = 0;
+  for (const MtpChunk& chunk : chunks) {
+    const auto count = static_cast<int64_t>(chunk.next_tokens.size());
+    const int64_t first = chunk.all_logits ? row : row + count - 1;
+    row += count;
+    output->hidden.insert(output->hidden.end(), x.begin() + first * h, x.begin() + row * h);
+  }
+  const int64_t num_wanted = static_cast<int64_t>(output->hidden.size()) / h;
+  RmsNorm(compute, mtp.head_norm, eps, output->hidden.data(), num_wanted, output->hidden.data());
+  output->logits.resize(static_cast<size_t>(num_wanted * spec_.vocab_size));
+  MatMul(compute, mtp.head ? mtp.head : weights_.head, {}, output->hidden.data(), num_wanted,
+         output->logits.data());
   return {};
 }
 

@@ -46,7 +46,19 @@ class ForwardObserver {
 
 struct ForwardOutput {
   std::vector<float> logits;  // [R, V]: for each chunk in order, its last token or all its tokens
-  std::vector<float> hidden;  // [T, H] after the final norm, every token (what an MTP layer reads)
+  // [T, H] after the final norm, every token (what an MTP layer reads); of ForwardMtp [R, H]
+  std::vector<float> hidden;
+};
+
+// Some positions p .. p+T-1 of one sequence for the MTP layer, whose logits speak about p+2 .. p+T+1.
+struct MtpChunk {
+  KvView* kv = nullptr;
+  // The first of the T rows of the state's MTP layer to be written; those before it are read. Rows number
+  // what the layer has seen: only the distances between them matter, so row 0 may stand for any position.
+  int64_t first_row = 0;
+  std::span<const float> hidden;         // [T, H] ForwardOutput::hidden at p .. p+T-1
+  std::span<const int32_t> next_tokens;  // [T] the tokens at p+1 .. p+T
+  bool all_logits = false;               // results of every position, or of the last only
 };
 
 struct LoadOptions {
@@ -70,11 +82,10 @@ class Model {
   Status Forward(Compute& compute, std::span<const SequenceChunk> chunks, ForwardObserver* observer,
                  ForwardOutput* output) const;
 
-  // Runs MTP layer 0 over positions of one sequence: hidden [T, H] are the main model's final-norm outputs at
-  // positions p .. p+T-1, next_tokens [T] the tokens at p+1 .. p+T. logits [T, V] predict positions p+2 ..
-  // p+T+1. Uses the state's MTP rows at p .. p+T-1, where p = first_position.
-  Status ForwardMtp(Compute& compute, KvView* kv, int64_t first_position, std::span<const float> hidden,
-                    std::span<const int32_t> next_tokens, std::vector<float>* logits) const;
+  // Runs MTP layer 0 over all chunks in one pass. A hidden state that comes out can be fed back with the
+  // token that its logits chose, to draft one token further. Leaves KvView::length alone.
+  Status ForwardMtp(Compute& compute, std::span<const MtpChunk> chunks, ForwardOutput* output) const;
+  bool has_mtp() const { return !weights_.mtp.empty(); }
 
  private:
   Model() = default;

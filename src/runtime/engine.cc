@@ -31,6 +31,7 @@ Status CheckOptions(const EngineOptions& options) {
   if (options.activations != "int8" && options.activations != "float32") {
     return Fail("activations: expected int8 or float32, found \"{}\"", options.activations);
   }
+  DS_RETURN_IF_ERROR(check("draft_tokens", options.draft_tokens, 1, kMaxDraftTokens));
   return {};
 }
 
@@ -85,7 +86,11 @@ Result<std::unique_ptr<Engine>> Engine::Load(const std::string& path, const Engi
   scheduling.eos_tokens.insert(scheduling.eos_tokens.end(), impl->text.eos_tokens.begin(),
                                impl->text.eos_tokens.end());
   impl->token_model.emplace(*impl->model, *impl->compute, context_length);
-  impl->scheduler.emplace(*impl->token_model, impl->text.tokenizer.get(), std::move(scheduling));
+  scheduling.draft_tokens = options.draft_tokens;
+  scheduling.adapt_drafts = options.speculation == Speculation::kAuto;
+  DS_ASSIGN(std::unique_ptr<DraftSource> drafts, MakeDraftSource(options.speculation, *impl->token_model));
+  impl->scheduler.emplace(*impl->token_model, impl->text.tokenizer.get(), std::move(scheduling),
+                          std::move(drafts));
   return std::unique_ptr<Engine>(new Engine(std::move(impl)));
 }
 

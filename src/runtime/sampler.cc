@@ -8,6 +8,8 @@
 namespace deepshock {
 namespace {
 
+constexpr uint64_t kGamma = 0x9e3779b97f4a7c15;  // of splitmix64: 2^64 over the golden ratio
+
 Status CheckRange(const char* name, double value, double low, double high) {
   if (value >= low && value <= high) return {};
   return Fail("{}: expected {} to {}, found {}", name, low, high, value);
@@ -25,12 +27,17 @@ Status CheckLogits(std::span<const float> logits) {
 
 }  // namespace
 
-uint64_t SplitMix64::Next() {
-  state_ += 0x9e3779b97f4a7c15;
-  uint64_t z = state_;
+uint64_t SplitMix64::At(uint64_t seed, uint64_t n) {
+  uint64_t z = seed + (n + 1) * kGamma;
   z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
   z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
   return z ^ (z >> 31);
+}
+
+uint64_t SplitMix64::Next() {
+  const uint64_t value = At(state_, 0);
+  state_ += kGamma;
+  return value;
 }
 
 double SplitMix64::NextUniform() { return static_cast<double>(Next() >> 11) * 0x1p-53; }
@@ -64,7 +71,7 @@ Status ValidateSampling(const SamplingOptions& options, int64_t vocab_size) {
 }
 
 Sampler::Sampler(const SamplingOptions& options, uint64_t seed, std::span<const int32_t> prompt)
-    : options_(options), random_(seed) {
+    : options_(options), seed_(seed) {
   if (options_.repetition_penalty == 1.0) return;
   for (const int32_t token : prompt) ++seen_[token];
 }
@@ -126,24 +133,28 @@ void Sampler::KeepMinP() {
   std::erase_if(candidates_, [&](const Candidate& c) { return Weight(c.logit) < options_.min_p; });
 }
 
-int32_t Sampler::Draw() {
-  double total = 0;
-  for (const Candidate& c : candidates_) total += Weight(c.logit);
-  const double target = random_.NextUniform() * total;
-  double reached = 0;
-  int32_t last = candidates_.front().token;
+// An exponential race: the token whose time, exponentially distributed with its weight as the rate, comes
+// first wins with a probability proportional to its weight. Each token has its own random number, so another
+// distribution that is much the same mostly has the same winner.
+int32_t Sampler::Draw() const {
+  const uint64_t seed = SplitMix64::At(seed_, static_cast<uint64_t>(num_output_));
+  double first = std::numeric_limits<double>::infinity();
+  int32_t winner = -1;
   for (const Candidate& c : candidates_) {
+    const uint64_t bits = SplitMix64::At(seed, static_cast<uint64_t>(c.token)) >> 11;
+    const double u = (static_cast<double>(bits) + 0.5) * 0x1p-53;  // (0, 1)
+    if (1 - u > first) continue;  // -log(u) >= 1 - u, and no weight is above 1: not worth a logarithm
     const double weight = Weight(c.logit);
     if (weight <= 0) continue;
-    last = c.token;
-    reached += weight;
-    if (reached > target) return c.token;
+    const double time = -std::log(u) / weight;
+    if (time > first || (time == first && c.token > winner)) continue;
+    first = time;
+    winner = c.token;
   }
-  return last;  // rounding left the sum a hair below the target
+  return winner;
 }
 
-Result<int32_t> Sampler::Next(std::span<const float> logits) {
-  DS_RETURN_IF_ERROR(CheckLogits(logits));
+Result<int32_t> Sampler::Pick(std::span<const float> logits) {
   logits_.assign(logits.begin(), logits.end());
   ApplyBiasAndPenalties();
   const auto largest = std::max_element(logits_.begin(), logits_.end());
@@ -151,18 +162,39 @@ Result<int32_t> Sampler::Next(std::span<const float> logits) {
     return Fail("logits: no token of {} can be drawn", logits.size());
   }
   largest_ = *largest;
-  int32_t token = static_cast<int32_t>(largest - logits_.begin());  // the first, so ties go to the lower id
-  if (options_.temperature > 0) {
-    candidates_.clear();
-    for (size_t i = 0; i < logits_.size(); ++i) candidates_.push_back({logits_[i], static_cast<int32_t>(i)});
-    KeepTopK();
-    KeepTopP();
-    KeepMinP();
-    token = Draw();
-  }
-  ++output_counts_[token];
-  if (options_.repetition_penalty != 1.0) ++seen_[token];
+  // The first of the largest, so ties go to the lower id.
+  if (options_.temperature <= 0) return static_cast<int32_t>(largest - logits_.begin());
+  candidates_.clear();
+  for (size_t i = 0; i < logits_.size(); ++i) candidates_.push_back({logits_[i], static_cast<int32_t>(i)});
+  KeepTopK();
+  KeepTopP();
+  KeepMinP();
+  return Draw();
+}
+
+void Sampler::Count(int32_t token, int64_t by) {
+  const auto count = [&](std::unordered_map<int32_t, int64_t>& counts) {
+    const auto at = counts.try_emplace(token, 0).first;
+    if ((at->second += by) == 0) counts.erase(at);
+  };
+  num_output_ += by;
+  count(output_counts_);
+  if (options_.repetition_penalty != 1.0) count(seen_);
+}
+
+Result<int32_t> Sampler::Next(std::span<const float> logits) {
+  DS_RETURN_IF_ERROR(CheckLogits(logits));
+  DS_ASSIGN(const int32_t token, Pick(logits));
+  Count(token, 1);
   return token;
+}
+
+int32_t Sampler::Guess(std::span<const float> logits, std::span<const int32_t> drafts) {
+  if (!CheckLogits(logits).ok()) return -1;
+  for (const int32_t token : drafts) Count(token, 1);
+  const Result<int32_t> token = Pick(logits);
+  for (const int32_t draft : drafts) Count(draft, -1);
+  return token.ok() ? *token : -1;
 }
 
 TokenLogprobs LogprobsOf(std::span<const float> logits, int32_t chosen, int num_top) {

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Sampler: draws the tokens of one sequence from its logits; the order of the steps stands at
-// SamplingOptions. Its random numbers are its own, counted from the seed, so a sequence's text depends
-// neither on what else is in the batch nor on threads. Allocates one copy of the logits. One thread.
+// SamplingOptions. Its random numbers are a function of the seed, the place in the output and the token, so a
+// sequence's text depends neither on what else is in the batch nor on threads nor on drafts: a draft is right
+// when it is the token drawn. Guess draws from other logits with the numbers that Next will use, which makes
+// it right as often as the two distributions are alike (arXiv 2408.07978). Allocates one copy of the logits.
+// One thread.
 #pragma once
 
 #include <cstdint>
@@ -18,6 +21,8 @@ namespace deepshock {
 class SplitMix64 {
  public:
   explicit SplitMix64(uint64_t seed) : state_(seed) {}
+  // Number n (from 0) of the generator seeded with `seed`.
+  static uint64_t At(uint64_t seed, uint64_t n);
   uint64_t Next();
   double NextUniform();  // [0, 1), 53 bits
 
@@ -38,6 +43,9 @@ class Sampler {
   // Draws the next token and counts it as output. logits [V]. Fails on NaN and +inf, and when nothing can be
   // drawn.
   Result<int32_t> Next(std::span<const float> logits);
+  // What Next would draw from these logits after the output has gone on with `drafts`; -1 where it would
+  // fail. Changes nothing.
+  int32_t Guess(std::span<const float> logits, std::span<const int32_t> drafts);
 
  private:
   struct Candidate {
@@ -49,18 +57,22 @@ class Sampler {
     return a.logit != b.logit ? a.logit > b.logit : a.token < b.token;
   }
 
+  // Counts a token as output, or takes that back.
+  void Count(int32_t token, int64_t by);
+  Result<int32_t> Pick(std::span<const float> logits);
   void ApplyBiasAndPenalties();
   void KeepTopK();
   void KeepTopP();
   void KeepMinP();
-  int32_t Draw();
+  int32_t Draw() const;
   // Sorts at least the first `count` candidates; those before `sorted` are sorted already.
   void SortUpTo(size_t sorted, size_t count);
   // exp((logit - largest) / temperature)
   double Weight(float logit) const;
 
   SamplingOptions options_;
-  SplitMix64 random_;
+  uint64_t seed_;
+  int64_t num_output_ = 0;
   std::unordered_map<int32_t, int64_t> output_counts_;
   std::unordered_map<int32_t, int64_t> seen_;  // prompt and output; empty without a repetition penalty
   std::vector<float> logits_;                  // [V] after bias and penalties

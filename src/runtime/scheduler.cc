@@ -10,9 +10,10 @@
 namespace deepshock {
 namespace {
 
-double Milliseconds(std::chrono::steady_clock::duration duration) {
-  return std::chrono::duration<double, std::milli>(duration).count();
+double Seconds(std::chrono::steady_clock::duration duration) {
+  return std::chrono::duration<double>(duration).count();
 }
+double Milliseconds(std::chrono::steady_clock::duration duration) { return Seconds(duration) * 1000; }
 
 uint64_t RandomSeed() {
   std::random_device device;
@@ -21,14 +22,15 @@ uint64_t RandomSeed() {
 
 }  // namespace
 
-void SequenceState::Clear() {
-  kv.Truncate(0);
-  tokens.clear();
-}
-
-Scheduler::Scheduler(TokenModel& model, const Tokenizer* tokenizer, SchedulerOptions options)
-    : model_(model), tokenizer_(tokenizer), options_(std::move(options)) {
+Scheduler::Scheduler(TokenModel& model, const Tokenizer* tokenizer, SchedulerOptions options,
+                     std::unique_ptr<DraftSource> drafts)
+    : model_(model),
+      tokenizer_(tokenizer),
+      options_(std::move(options)),
+      drafts_(std::move(drafts)),
+      controller_(options_.draft_tokens) {
   DS_CHECK(options_.batch_size >= 1 && options_.prefill_chunk >= 1, "scheduler options out of range");
+  DS_CHECK(options_.draft_tokens >= 0 && options_.draft_tokens <= kMaxDraftTokens, "too many drafts");
 }
 
 Scheduler::~Scheduler() {
@@ -90,9 +92,9 @@ Status Scheduler::Prepare(Sequence* sequence) {
   const auto shared = std::mismatch(state.tokens.begin(), state.tokens.end(), request.prompt.begin(),
                                     request.prompt.end() - 1);
   const int64_t num_shared = shared.first - state.tokens.begin();
-  state.kv.Truncate(num_shared);
-  state.tokens.resize(static_cast<size_t>(num_shared));
+  state.Truncate(num_shared);
 
+  sequence->num_computed = num_shared;
   sequence->tokens = request.prompt;
   sequence->result.prompt_tokens = static_cast<int64_t>(request.prompt.size());
   sequence->result.cached_prompt_tokens = num_shared;
@@ -115,6 +117,7 @@ void Scheduler::Admit() {
     }
     const Status status = Prepare(sequence.get());
     if (status.ok()) {
+      controller_.OnNewSequence();
       running_.push_back(std::move(sequence));
     } else {
       Finish(sequence.get(), FinishReason::kError, status);
@@ -122,27 +125,103 @@ void Scheduler::Admit() {
   }
 }
 
-std::vector<Scheduler::Planned> Scheduler::Plan() {
-  std::vector<Planned> plan;
+void Scheduler::Draft() {
+  if (drafts_ == nullptr) return;
+  std::vector<Sequence*> generating;
+  for (const auto& sequence : running_) {
+    if (!sequence->done && sequence->num_computed + 1 == static_cast<int64_t>(sequence->tokens.size())) {
+      generating.push_back(sequence.get());
+    }
+  }
+  const auto num_sequences = static_cast<int64_t>(generating.size());
+  if (num_sequences == 0) return;
+  const int num_drafts = options_.adapt_drafts ? controller_.Choose(num_sequences) : options_.draft_tokens;
+  std::vector<DraftRequest> requests;
+  bool catching_up = false;  // on a prompt, or on what was computed without drafts: no measure of drafting
+  for (Sequence* sequence : generating) {
+    // One token comes out of the pass anyway.
+    int64_t wanted = std::min<int64_t>(num_drafts, TokensLeft(*sequence) - 1);
+    if (wanted < 1) continue;
+    SequenceState& state = *sequence->state;
+    if (!state.kv.Reserve(sequence->num_computed + 1 + wanted).ok()) continue;
+    catching_up = catching_up || state.mtp.num_waiting > kMaxDraftTokens + 1;
+    requests.push_back({&state, sequence->tokens, sequence->sampler.get(), wanted, &sequence->drafts});
+  }
+  if (requests.empty()) return;
+  const Clock::time_point start = Clock::now();
+  const Status status = drafts_->Draft(requests);
+  if (!catching_up) controller_.OnDrafted(num_sequences, num_drafts, Seconds(Clock::now() - start));
+  for (Sequence* sequence : generating) {
+    std::vector<int32_t>& drafts = sequence->drafts;
+    if (!status.ok()) {
+      drafts.clear();
+      Finish(sequence, FinishReason::kError, status);
+      continue;
+    }
+    // Nothing follows the end.
+    const auto end = std::find_if(drafts.begin(), drafts.end(),
+                                  [&](int32_t token) { return IsStopToken(*sequence, token); });
+    if (end != drafts.end()) drafts.erase(end + 1, drafts.end());
+  }
+}
+
+std::vector<Scheduler::Part> Scheduler::Plan() {
+  std::vector<Part> plan;
   int64_t prefill_tokens = 0;
   for (const auto& sequence : running_) {
     if (sequence->done) continue;
-    SequenceState& state = *sequence->state;
-    const int64_t left = static_cast<int64_t>(sequence->tokens.size()) - state.kv.length();
+    const int64_t left = static_cast<int64_t>(sequence->tokens.size()) - sequence->num_computed;
     const int64_t num_tokens = std::min<int64_t>(left, options_.prefill_chunk);
     if (num_tokens > 1) {
       // Whole chunks only, and always one, whatever is left of the step's budget.
       if (prefill_tokens > 0 && prefill_tokens + num_tokens > options_.prefill_chunk) continue;
       prefill_tokens += num_tokens;
     }
-    const Status status = state.kv.Reserve(state.kv.length() + num_tokens);
-    if (status.ok()) {
-      plan.push_back({sequence.get(), num_tokens});
-    } else {
+    const auto num_drafts = static_cast<int64_t>(sequence->drafts.size());
+    const Status status = sequence->state->kv.Reserve(sequence->num_computed + num_tokens + num_drafts);
+    if (!status.ok()) {
       Finish(sequence.get(), FinishReason::kError, status);
+      continue;
     }
+    Part part{sequence.get(), {}, {}};
+    const auto begin = sequence->tokens.begin() + sequence->num_computed;
+    part.tokens.assign(begin, begin + num_tokens);
+    part.tokens.insert(part.tokens.end(), sequence->drafts.begin(), sequence->drafts.end());
+    plan.push_back(std::move(part));
   }
   return plan;
+}
+
+Status Scheduler::Compute(std::vector<Part>& parts) {
+  std::vector<SequenceChunk> chunks;
+  size_t num_tokens = 0;
+  bool generating = true;  // every sequence; else the time tells nothing about drafts
+  for (const Part& part : parts) {
+    const size_t num_drafts = part.sequence->drafts.size();
+    chunks.push_back({part.sequence->state->kv.view(), part.tokens, num_drafts > 0});
+    num_tokens += part.tokens.size();
+    generating = generating && part.tokens.size() == 1 + num_drafts;
+  }
+  const Clock::time_point start = Clock::now();
+  DS_RETURN_IF_ERROR(model_.Forward(chunks, &output_));
+  if (generating) controller_.OnPass(static_cast<int64_t>(num_tokens), Seconds(Clock::now() - start));
+
+  std::span<const float> logits = output_.logits, hidden = output_.hidden;
+  const auto vocab_size = static_cast<size_t>(model_.vocab_size()), width = hidden.size() / num_tokens;
+  for (Part& part : parts) {
+    Sequence& sequence = *part.sequence;
+    const size_t num_rows = 1 + sequence.drafts.size(), num_hidden = part.tokens.size() * width;
+    part.logits = logits.first(num_rows * vocab_size);
+    logits = logits.subspan(num_rows * vocab_size);
+    SequenceState& state = *sequence.state;
+    state.tokens.insert(state.tokens.end(), part.tokens.begin(), part.tokens.end());
+    sequence.num_computed = state.kv.length() - static_cast<int64_t>(sequence.drafts.size());
+    if (drafts_ != nullptr) {
+      drafts_->OnComputed(state, hidden.first(num_hidden), static_cast<int64_t>(part.tokens.size()));
+    }
+    hidden = hidden.subspan(num_hidden);
+  }
+  return {};
 }
 
 bool Scheduler::Step() {
@@ -151,33 +230,27 @@ bool Scheduler::Step() {
   }
   RemoveDone();
   Admit();
-  const std::vector<Planned> plan = Plan();
-  if (!plan.empty()) {
-    std::vector<SequenceChunk> chunks;
-    for (const Planned& p : plan) {
-      SequenceChunk chunk;
-      chunk.kv = p.sequence->state->kv.view();
-      chunk.tokens = std::span<const int32_t>(p.sequence->tokens)
-                         .subspan(static_cast<size_t>(chunk.kv->length), static_cast<size_t>(p.num_tokens));
-      chunks.push_back(chunk);
-    }
-    const Status status = model_.Forward(chunks, &output_);
-    const size_t vocab_size = static_cast<size_t>(model_.vocab_size());
-    for (size_t i = 0; i < plan.size(); ++i) {
-      Sequence* sequence = plan[i].sequence;
+  Draft();
+  std::vector<Part> parts = Plan();
+  if (!parts.empty()) {
+    const Status status = Compute(parts);
+    for (const Part& part : parts) {
       if (!status.ok()) {
-        Finish(sequence, FinishReason::kError, status);
-        continue;
-      }
-      SequenceState& state = *sequence->state;
-      state.tokens.insert(state.tokens.end(), chunks[i].tokens.begin(), chunks[i].tokens.end());
-      if (state.tokens.size() == sequence->tokens.size()) {
-        Advance(sequence, std::span<const float>(output_.logits).subspan(i * vocab_size, vocab_size));
+        Finish(part.sequence, FinishReason::kError, status);
+      } else if (part.sequence->num_computed == static_cast<int64_t>(part.sequence->tokens.size())) {
+        Advance(part);
       }
     }
   }
   RemoveDone();
   return num_requests() > 0;
+}
+
+int64_t Scheduler::TokensLeft(const Sequence& sequence) const {
+  const int64_t room = model_.context_length() - static_cast<int64_t>(sequence.tokens.size());
+  const int64_t max_tokens = sequence.request.max_tokens;
+  if (max_tokens == 0) return room;
+  return std::min(room, max_tokens - static_cast<int64_t>(sequence.result.tokens.size()));
 }
 
 bool Scheduler::IsStopToken(const Sequence& sequence, int32_t token) const {
@@ -188,15 +261,49 @@ bool Scheduler::IsStopToken(const Sequence& sequence, int32_t token) const {
          (!sequence.request.ignore_eos && contains(options_.eos_tokens));
 }
 
-void Scheduler::Advance(Sequence* sequence, std::span<const float> logits) {
+void Scheduler::Advance(const Part& part) {
+  Sequence* sequence = part.sequence;
+  const std::vector<int32_t> drafts = std::move(sequence->drafts);
+  sequence->drafts.clear();
+  const auto vocab_size = static_cast<size_t>(model_.vocab_size());
+  const auto logits = [&](size_t row) { return part.logits.subspan(row * vocab_size, vocab_size); };
+  // A token after each draft that was right, and one more.
+  std::vector<int32_t> drawn;
+  Status status;
+  do {
+    const Result<int32_t> token = sequence->sampler->Next(logits(drawn.size()));
+    status = token.status();
+    if (!token.ok()) break;
+    drawn.push_back(*token);
+  } while (drawn.size() <= drafts.size() && drawn.back() == drafts[drawn.size() - 1]);
+
+  const auto num_drafts = static_cast<int>(drafts.size());
+  const int num_right = std::min(static_cast<int>(drawn.size()) - (status.ok() ? 1 : 0), num_drafts);
+  controller_.OnChecked(num_drafts, num_right);
+  sequence->result.drafted_tokens += num_drafts;
+  for (size_t i = 0; i < drawn.size(); ++i) {
+    // A receiver that has cancelled its request gets no more of them.
+    if (i > 0 && sequence->cancelled) break;
+    if (i < static_cast<size_t>(num_right)) ++sequence->result.accepted_tokens;
+    Append(sequence, drawn[i], logits(i));
+    if (sequence->done) return;
+    if (i < static_cast<size_t>(num_right)) ++sequence->num_computed;
+  }
+  if (!status.ok() && !sequence->cancelled) {
+    Finish(sequence, FinishReason::kError, status);
+  } else {
+    Settle(sequence);
+  }
+}
+
+void Scheduler::Settle(Sequence* sequence) {
+  SequenceState& state = *sequence->state;
+  if (state.kv.length() > sequence->num_computed) state.Truncate(sequence->num_computed);
+}
+
+void Scheduler::Append(Sequence* sequence, int32_t token, std::span<const float> logits) {
   const GenerationRequest& request = sequence->request;
   GenerationResult& result = sequence->result;
-  const Result<int32_t> drawn = sequence->sampler->Next(logits);
-  if (!drawn.ok()) {
-    Finish(sequence, FinishReason::kError, drawn.status());
-    return;
-  }
-  const int32_t token = *drawn;
   sequence->last_token = Clock::now();
   if (result.tokens.empty()) sequence->first_token = sequence->last_token;
   result.tokens.push_back(token);
@@ -216,8 +323,7 @@ void Scheduler::Advance(Sequence* sequence, std::span<const float> logits) {
     Finish(sequence, FinishReason::kStop);
   } else if (!wanted) {
     Finish(sequence, FinishReason::kCancelled);
-  } else if (static_cast<int64_t>(result.tokens.size()) == request.max_tokens ||
-             static_cast<int64_t>(sequence->tokens.size()) >= model_.context_length()) {
+  } else if (TokensLeft(*sequence) == 0) {
     Finish(sequence, FinishReason::kLength);
   }
 }
@@ -253,7 +359,10 @@ void Scheduler::Finish(Sequence* sequence, FinishReason reason, Status status) {
     result.first_token_ms = Milliseconds(sequence->first_token - sequence->submitted);
     result.decode_ms = Milliseconds(sequence->last_token - sequence->first_token);
   }
-  if (sequence->state != nullptr) sequence->state->busy = false;
+  if (sequence->state != nullptr) {
+    Settle(sequence);
+    sequence->state->busy = false;
+  }
   sequence->own_state.reset();
   sequence->state = nullptr;
   sequence->done = true;

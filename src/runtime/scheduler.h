@@ -2,8 +2,10 @@
 // Scheduler: continuous batching. Owns the requests that wait and the sequences that run; each Step computes
 // one forward pass for all running sequences and hands a finished one's place to the next that waits. A
 // prompt is computed in chunks whose borders depend on that sequence alone, and a step holds whole chunks, so
-// greedy output does not depend on what else is in the batch.
-// One thread. A request's own fault (an empty or too long prompt, NaN logits) ends that request only.
+// output does not depend on what else is in the batch. A sequence that generates may bring drafts of its next
+// tokens along: each token is drawn from the model's logits as without them, and where it is the next draft,
+// the logits after it are there already. What was computed after a wrong draft leaves the state at once. One
+// thread. A request's own fault (an empty or too long prompt, NaN logits) ends that request only.
 #pragma once
 
 #include <chrono>
@@ -15,37 +17,30 @@
 
 #include "base/result.h"
 #include "deepshock/engine.h"
-#include "runtime/kv_cache.h"
 #include "runtime/sampler.h"
+#include "runtime/sequence_state.h"
+#include "runtime/speculation.h"
+#include "runtime/speculation_controller.h"
 #include "runtime/stop_matcher.h"
 #include "runtime/token_model.h"
 #include "text/tokenizer.h"
 
 namespace deepshock {
 
-// A sequence's state with the tokens that are in it.
-class SequenceState final : public Session {
- public:
-  SequenceState(StateSpec spec, int64_t max_tokens) : kv(std::move(spec), max_tokens) {}
-  int64_t num_tokens() const override { return kv.length(); }
-  void Clear() override;
-
-  KvCache kv;
-  std::vector<int32_t> tokens;  // [kv.length()]
-  bool busy = false;            // a request uses it
-};
-
 struct SchedulerOptions {
   int batch_size = 1;               // sequences that run together
   int prefill_chunk = 512;          // T of a prompt's chunk, and at most so many prompt tokens a step
   std::vector<int32_t> eos_tokens;  // generation stops at any of them
+  int draft_tokens = 3;             // most drafts of a sequence in a step
+  bool adapt_drafts = true;         // as many as are found to pay; else always draft_tokens
 };
 
 class Scheduler {
  public:
-  // Without a tokenizer results carry tokens and no text, and stop strings are refused. Both must outlive
-  // this.
-  Scheduler(TokenModel& model, const Tokenizer* tokenizer, SchedulerOptions options);
+  // `drafts`: null for no speculation. Without a tokenizer results carry tokens and no text, and stop strings
+  // are refused. Both must outlive this.
+  Scheduler(TokenModel& model, const Tokenizer* tokenizer, SchedulerOptions options,
+            std::unique_ptr<DraftSource> drafts = nullptr);
   ~Scheduler();
 
   uint64_t Submit(GenerationRequest request);
@@ -63,8 +58,9 @@ class Scheduler {
     bool done = false;
     std::unique_ptr<SequenceState> own_state;  // unless the request brings a session
     SequenceState* state = nullptr;
-    std::vector<int32_t>
-        tokens;  // prompt and output; those from state->kv.length() on are still to be computed
+    std::vector<int32_t> tokens;  // prompt and output
+    std::vector<int32_t> drafts;  // guessed to follow; in the next pass
+    int64_t num_computed = 0;     // tokens in the state, but for drafts that have not been found right
     std::unique_ptr<Sampler> sampler;
     std::unique_ptr<StreamDecoder> decoder;
     StopMatcher stops;
@@ -75,14 +71,24 @@ class Scheduler {
   void Admit();
   Status Prepare(Sequence* sequence);
   Status CheckRequest(const GenerationRequest& request) const;
-  // Which sequences compute how many tokens in this step.
-  struct Planned {
+  // What a sequence computes in this step, and what came out.
+  struct Part {
     Sequence* sequence;
-    int64_t num_tokens;
+    std::vector<int32_t> tokens;
+    std::span<const float> logits;  // [1 + drafts, V]
   };
-  std::vector<Planned> Plan();
-  // What follows from one sequence's logits [V] when all its tokens are computed.
-  void Advance(Sequence* sequence, std::span<const float> logits);
+  // Fills Sequence::drafts of those that generate.
+  void Draft();
+  std::vector<Part> Plan();
+  Status Compute(std::vector<Part>& parts);
+  // Draws as many tokens as one sequence's logits tell, and streams them.
+  void Advance(const Part& part);
+  // Counts a token that was drawn from logits [V], and streams it.
+  void Append(Sequence* sequence, int32_t token, std::span<const float> logits);
+  // Drops from the state what was computed after wrong drafts, or after the end.
+  void Settle(Sequence* sequence);
+  // What the request and the context leave room for.
+  int64_t TokensLeft(const Sequence& sequence) const;
   bool IsStopToken(const Sequence& sequence, int32_t token) const;
   // Streams; false when the receiver cancelled.
   bool Emit(Sequence* sequence, int32_t token, const std::string& text, const TokenLogprobs* logprobs);
@@ -96,6 +102,8 @@ class Scheduler {
   std::deque<std::unique_ptr<Sequence>> waiting_;
   std::vector<std::unique_ptr<Sequence>> running_;
   ForwardOutput output_;
+  std::unique_ptr<DraftSource> drafts_;  // null: no speculation
+  SpeculationController controller_;
 };
 
 }  // namespace deepshock

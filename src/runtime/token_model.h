@@ -15,6 +15,11 @@ class TokenModel {
   virtual ~TokenModel() = default;
   // As Model::Forward: appends each chunk to its state; on failure no state has changed.
   virtual Status Forward(std::span<const SequenceChunk> chunks, ForwardOutput* output) = 0;
+  // As Model::ForwardMtp; only where there is an MTP layer.
+  virtual Status ForwardMtp(std::span<const MtpChunk> /*chunks*/, ForwardOutput* /*output*/) {
+    return Fail("the model has no multi-token-prediction layer");
+  }
+  virtual bool has_mtp() const { return false; }
   virtual StateSpec state_spec() const = 0;
   virtual int64_t vocab_size() const = 0;
   virtual int64_t context_length() const = 0;
@@ -28,6 +33,10 @@ class LoadedModel final : public TokenModel {
   Status Forward(std::span<const SequenceChunk> chunks, ForwardOutput* output) override {
     return model_.Forward(compute_, chunks, nullptr, output);
   }
+  Status ForwardMtp(std::span<const MtpChunk> chunks, ForwardOutput* output) override {
+    return model_.ForwardMtp(compute_, chunks, output);
+  }
+  bool has_mtp() const override { return model_.has_mtp(); }
   StateSpec state_spec() const override { return model_.state_spec(); }
   int64_t vocab_size() const override { return model_.spec().vocab_size; }
   int64_t context_length() const override { return context_length_; }

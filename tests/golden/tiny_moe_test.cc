@@ -140,11 +140,12 @@ TEST_F(TinyMoe, MtpDraftsAgreeAsOftenAsStated) {
       // At position p the draft sees token p+1 and speaks about p+2, as the main model does at p+1.
       const auto hidden =
           std::span(output.hidden).first(static_cast<size_t>((length - 1) * model_->spec().hidden));
-      std::vector<float> drafts;
-      ASSERT_TRUE(model_->ForwardMtp(compute_, cache.view(), 0, hidden, sequence.subspan(1), &drafts).ok());
+      ForwardOutput drafts;
+      const MtpChunk positions{cache.view(), 0, hidden, sequence.subspan(1), true};
+      ASSERT_TRUE(model_->ForwardMtp(compute_, {&positions, 1}, &drafts).ok());
       for (int64_t p = 0; p + 1 < length; ++p) {
         const auto draft =
-            std::span(drafts).subspan(static_cast<size_t>(p * vocab), static_cast<size_t>(vocab));
+            std::span(drafts.logits).subspan(static_cast<size_t>(p * vocab), static_cast<size_t>(vocab));
         const auto choice = std::span(output.logits)
                                 .subspan(static_cast<size_t>((p + 1) * vocab), static_cast<size_t>(vocab));
         agreed += ArgMax(draft) == ArgMax(choice) ? 1 : 0;

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/speculation_controller.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+
+namespace deepshock {
+namespace {
+
+// Before anything is known: as if so many drafts had been checked, of which this share was right.
+constexpr double kPriorChecked = 4, kPriorRight = 0.7;
+// What one more observation leaves of the earlier ones: about the last hundred count.
+constexpr double kFade = 0.99;
+// Another length must promise this much more: less is noise.
+constexpr double kWorthChanging = 1.02;
+
+// Rows that are so many that one more or less is all the same share a measurement.
+int64_t Bucket(int64_t n) {
+  int64_t step = 1;
+  while (n / step >= 32) step *= 2;
+  return (n + step - 1) / step * step;
+}
+
+}  // namespace
+
+void SpeculationController::Cost::Add(double seconds) {
+  last_[static_cast<size_t>(num_added_++) % kKept] = seconds;
+}
+
+double SpeculationController::Cost::seconds() const {
+  std::array<double, kKept> sorted = last_;
+  const size_t n = std::min(kKept, static_cast<size_t>(num_added_));
+  std::sort(sorted.begin(), sorted.begin() + static_cast<std::ptrdiff_t>(n));
+  return sorted[(n - 1) / 2];
+}
+
+SpeculationController::SpeculationController(int max_drafts) : max_drafts_(max_drafts) {
+  DS_CHECK(max_drafts >= 0 && max_drafts <= kMaxDrafts, "draft length out of range");
+  checked_.fill(kPriorChecked);
+  right_.fill(kPriorChecked * kPriorRight);
+}
+
+void SpeculationController::OnDrafted(int64_t num_sequences, int num_drafts, double seconds) {
+  drafting_[{Bucket(num_sequences), num_drafts}].Add(seconds);
+}
+
+void SpeculationController::OnPass(int64_t num_rows, double seconds) {
+  passes_[Bucket(num_rows)].Add(seconds);
+}
+
+void SpeculationController::OnChecked(int num_drafts, int num_right) {
+  for (int i = 0; i < std::min(num_drafts, num_right + 1); ++i) {
+    const auto at = static_cast<size_t>(i);
+    checked_[at] = checked_[at] * kFade + 1;
+    right_[at] = right_[at] * kFade + (i < num_right ? 1 : 0);
+  }
+}
+
+// Between two measured numbers of rows on the line through them. Beyond, with hope: more rows for no more
+// time, fewer rows for proportionally less, so that what was never measured gets its try.
+double SpeculationController::PassSeconds(int64_t num_rows) const {
+  const int64_t rows = Bucket(num_rows);
+  const auto above = passes_.lower_bound(rows);
+  if (above == passes_.end()) return passes_.empty() ? 0 : std::prev(above)->second.seconds();
+  const double seconds = above->second.seconds();
+  if (above->first == rows) return seconds;
+  const double share = static_cast<double>(rows) / static_cast<double>(above->first);
+  if (above == passes_.begin()) return seconds * share;
+  const auto below = std::prev(above);
+  const double from = below->second.seconds();
+  return from + (seconds - from) * static_cast<double>(rows - below->first) /
+                    static_cast<double>(above->first - below->first);
+}
+
+double SpeculationController::Rate(int64_t num_sequences, int num_drafts) const {
+  double tokens = 1, reached = 1;
+  for (size_t i = 0; i < static_cast<size_t>(num_drafts); ++i) tokens += reached *= right_[i] / checked_[i];
+  double seconds = PassSeconds(num_sequences * (num_drafts + 1));
+  const auto drafting = drafting_.find({Bucket(num_sequences), num_drafts});
+  if (num_drafts > 0 && drafting != drafting_.end()) seconds += drafting->second.seconds();
+  return static_cast<double>(num_sequences) * tokens / std::max(seconds, 1e-9);
+}
+
+int SpeculationController::Best(int64_t num_sequences) const {
+  int best = chosen_;
+  double best_rate = Rate(num_sequences, best) * kWorthChanging;
+  for (int k = 0; k <= max_drafts_; ++k) {
+    const double rate = Rate(num_sequences, k);
+    if (k == chosen_ || rate <= best_rate) continue;
+    best = k;
+    best_rate = rate;
+  }
+  return best;
+}
+
+int SpeculationController::Choose(int64_t num_sequences) {
+  const int best = Best(num_sequences);
+  if (best != chosen_) interval_ = kFirstInterval;
+  chosen_ = best;
+  if (tries_left_ > 0) {
+    --tries_left_;
+    return trying_;
+  }
+  if (max_drafts_ > 0 && ++since_try_ > interval_) {
+    since_try_ = 0;
+    interval_ = std::min(interval_ * 2, kLastInterval);
+    // The neighbours and no drafts at all take turns: one of them is what to change to.
+    const std::array<int, 3> others = {std::min(chosen_ + 1, max_drafts_), std::max(chosen_ - 1, 0), 0};
+    for (size_t i = 0; i < others.size(); ++i) {
+      trying_ = others[static_cast<size_t>(next_try_++) % others.size()];
+      if (trying_ != chosen_) break;
+    }
+    if (trying_ != chosen_) {
+      tries_left_ = kTryPasses - 1;
+      return trying_;
+    }
+  }
+  return chosen_;
+}
+
+}  // namespace deepshock
