@@ -59,6 +59,12 @@ void AddCommonOptions(CLI::App& app, unsigned which, CommonOptions* options) {
         ->check(CLI::IsMember({"int8", "float32"}))
         ->capture_default_str();
   }
+  if ((which & kKvTypeOption) != 0) {
+    app.add_option("--kv_type", options->kv_type,
+                   "Keys and values of past tokens: f32 exact, bf16 in half its memory, q8 in a quarter "
+                   "(default: bf16, with float32 activations f32)")
+        ->check(CLI::IsMember({"f32", "bf16", "q8"}));
+  }
   if ((which & kJsonOption) != 0) app.add_flag("--json", options->json, "Print JSON");
   if ((which & kQuietOption) != 0) {
     app.add_flag("-q,--quiet", options->quiet, "No progress, notices or statistics on stderr");

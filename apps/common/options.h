@@ -19,6 +19,7 @@ struct CommonOptions {
   int threads = 0;      // 0: one for each physical core
   std::string kernels;  // empty: the fastest table this CPU runs
   std::string activations = "int8";
+  std::string kv_type;  // empty: as EngineOptions says
   bool json = false;
   bool quiet = false;  // no progress, no warnings
 };
@@ -29,7 +30,9 @@ enum CommonOption : unsigned {
   kJsonOption = 4,          // --json
   kQuietOption = 8,         // --quiet
   kActivationsOption = 16,  // --activations int8|float32
+  kKvTypeOption = 32,       // --kv_type f32|bf16|q8
   kComputeOptions = kThreadsOption | kKernelsOption,
+  kInferenceOptions = kComputeOptions | kActivationsOption | kKvTypeOption,
 };
 
 // Adds --version and those of `which` (CommonOption, or-ed). `options` must outlive parsing.

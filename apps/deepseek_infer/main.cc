@@ -105,6 +105,7 @@ Result<int> Infer(const InferOptions& options) {
   DS_ASSIGN(engine_options.num_threads, NumThreads(options));
   engine_options.kernels = options.kernels;
   engine_options.activations = options.activations;
+  engine_options.kv_type = options.kv_type;
   engine_options.batch_size = options.has_prompt ? 1 : options.batch_size;
   engine_options.context_length = options.context;
   DS_RETURN_IF_ERROR(ApplySpeculationFlags(options.generation, &engine_options));
@@ -143,7 +144,7 @@ void AddOptions(CLI::App& app, InferOptions* options) {
   app.add_flag("--chat", options->chat, "Put prompts through the model's chat template as a user's message");
   AddGenerationOptions(app, &options->generation, std::to_string(kDefaultMaxTokens),
                        "greedy, whatever generation_config.json says");
-  AddCommonOptions(app, kComputeOptions | kActivationsOption | kJsonOption | kQuietOption, options);
+  AddCommonOptions(app, kInferenceOptions | kJsonOption | kQuietOption, options);
   app.footer(
       "Input records: {\"prompt\": TEXT} or {\"messages\": [...], \"tools\": [...]}, and optionally id,\n"
       "metadata, max_tokens, temperature, top_k, top_p, min_p, repetition_penalty, presence_penalty,\n"

@@ -35,11 +35,12 @@ Result<int> EvalNll(const Options& options) {
   DS_ASSIGN(Machine machine, MakeMachine(options));
   DS_ASSIGN(const std::vector<int32_t> tokens, ReadTokens(options.tokens));
   DS_ASSIGN(const auto model, Model::Load(path, {options.activations == "int8", machine.pool.get()}));
+  DS_ASSIGN(const KvType kv_type, KvTypeByName(options.kv_type));
   Progress bar("sequences", static_cast<int64_t>(tokens.size()) / options.length, options.quiet);
-  DS_ASSIGN(const NllResult result,
-            MeanNll(*model, *machine.compute, tokens, options.length, [&](int64_t done, int64_t) {
-              bar.Update(done);
-            }).WithContext(options.tokens));
+  DS_ASSIGN(const NllResult result, MeanNll(
+                                        *model, *machine.compute, tokens, options.length,
+                                        [&](int64_t done, int64_t) { bar.Update(done); }, kv_type)
+                                        .WithContext(options.tokens));
   bar.Finish();
   if (options.json) {
     const nlohmann::ordered_json json = {{"nll", result.nll}, {"tokens", result.num_tokens}};
@@ -67,7 +68,8 @@ Command AddEval(CLI::App& program) {
       ->capture_default_str()
       ->check(CLI::Range(int64_t{2}, int64_t{1} << 24));
   options->activations = "float32";
-  AddCommonOptions(*app, kComputeOptions | kActivationsOption | kJsonOption | kQuietOption, options.get());
+  options->kv_type = "f32";
+  AddCommonOptions(*app, kInferenceOptions | kJsonOption | kQuietOption, options.get());
   app->footer(
       "Examples:\n"
       "  deepshock eval nll models/tiny-moe.gguf --tokens text.val.i32 --length 512\n"

@@ -84,9 +84,9 @@ Facts Gather(const Model& model, const std::string& path) {
         return {};
       });
   DS_CHECK(status.ok(), "gathering does not fail");
-  const StateSpec state = model.state_spec();
+  const StateSpec state = model.state_spec(KvType::kBF16);
   for (int l = 0; l < f.spec->num_layers(); ++l) {
-    f.kv_bytes += state.floats_per_token[static_cast<size_t>(l)] * static_cast<int64_t>(sizeof(float));
+    f.kv_bytes += state.layers[static_cast<size_t>(l)].group_bytes() / kKvGroup;
   }
   f.memory = AvailableMemory();
   return f;

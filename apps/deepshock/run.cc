@@ -81,6 +81,7 @@ Result<int> Run(const RunOptions& options) {
   DS_ASSIGN(engine_options.num_threads, NumThreads(options));
   engine_options.kernels = options.kernels;
   engine_options.activations = options.activations;
+  engine_options.kv_type = options.kv_type;
   engine_options.context_length = options.context;
   DS_RETURN_IF_ERROR(ApplySpeculationFlags(options.generation, &engine_options));
   DS_ASSIGN(const std::unique_ptr<Engine> engine, Engine::Load(path, engine_options));
@@ -128,7 +129,7 @@ Command AddRun(CLI::App& program) {
       ->type_name("N");
   AddGenerationOptions(*app, &options->generation, "until the model ends or the context is full",
                        "generation_config.json, else temperature 0.7 and top_p 0.95");
-  AddCommonOptions(*app, kComputeOptions | kActivationsOption | kJsonOption | kQuietOption, options.get());
+  AddCommonOptions(*app, kInferenceOptions | kJsonOption | kQuietOption, options.get());
   app->footer(
       "The prompt goes through the model's chat template; a model without one continues it. Speed and time\n"
       "to first token are told on stderr.\n"

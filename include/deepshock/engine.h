@@ -41,6 +41,9 @@ struct EngineOptions {
   int64_t context_length = 0;  // at most the model's; 0: the model's
   Speculation speculation = Speculation::kAuto;
   int draft_tokens = 3;  // 1 to kMaxDraftTokens; most that are guessed for one pass
+  // How keys and values are kept between tokens: "f32" exactly, "bf16" in half its memory, "q8" in a quarter.
+  // Empty: bf16, with float32 activations f32.
+  std::string kv_type;
 };
 
 struct ModelInfo {

@@ -15,8 +15,9 @@ namespace deepshock {
 struct Compute {
   const Kernels* kernels;
   ThreadPool* pool;
-  std::vector<std::vector<float>> scratch;  // [num_threads], grown on demand
-  BufferPool buffers;                       // for the thread that calls the operations
+  std::vector<std::vector<float>> scratch;             // [num_threads], grown on demand
+  BufferPool buffers;                                  // for the thread that calls the operations
+  const struct AttentionKernels* attention = nullptr;  // forced by tests; null: the table for `kernels`
 
   Compute(const Kernels& k, ThreadPool& p)
       : kernels(&k), pool(&p), scratch(static_cast<size_t>(p.num_threads())) {}

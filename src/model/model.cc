@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <set>
 
-#include "model/forward.h"
+#include "model/attention.h"
 #include "tensor/codec.h"
 
 namespace deepshock {
@@ -65,6 +65,7 @@ Status CheckChunks(std::span<const SequenceChunk> chunks, int64_t vocab_size) {
     DS_CHECK(chunk.kv != nullptr && !chunk.tokens.empty(), "a chunk has a state and at least one token");
     DS_CHECK(seen.insert(chunk.kv).second, "chunks of one pass belong to different sequences");
     DS_RETURN_IF_ERROR(CheckTokens(chunk.tokens, vocab_size));
+    DS_CHECK(chunk.kv->type == chunks.front().kv->type, "states of one pass are of one type");
     const int64_t wanted = chunk.kv->length + static_cast<int64_t>(chunk.tokens.size());
     if (wanted > chunk.kv->capacity) {
       return Fail("context: expected at most {} tokens, found {}", chunk.kv->capacity, wanted);
@@ -75,13 +76,9 @@ Status CheckChunks(std::span<const SequenceChunk> chunks, int64_t vocab_size) {
 
 }  // namespace
 
-StateSpec Model::state_spec() const {
-  const AttentionSpec& a = spec_.attention;
-  const int64_t width = a.kind == AttentionKind::kLatent
-                            ? int64_t{a.kv_lora_rank} + a.rope_dim
-                            : int64_t{a.num_kv_heads} * (a.head_dim + a.v_head_dim);
+StateSpec Model::state_spec(KvType type) const {
   StateSpec state;
-  state.floats_per_token.assign(weights_.layers.size() + weights_.mtp.size(), width);
+  state.layers.assign(weights_.layers.size() + weights_.mtp.size(), StateLayout(spec_.attention, type));
   return state;
 }
 

@@ -75,7 +75,8 @@ class Model {
 
   const ModelSpec& spec() const { return spec_; }
   const ModelWeights& weights() const { return weights_; }
-  StateSpec state_spec() const;
+  // What a sequence's state is made of; kF32 keeps keys and values exactly.
+  StateSpec state_spec(KvType type = KvType::kF32) const;
 
   // Computes all chunks in one pass and appends them to their states. Chunks must be of different sequences.
   // Fails when a token id is outside the vocabulary or a state lacks room; then no state has changed.

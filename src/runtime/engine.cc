@@ -61,6 +61,8 @@ Engine::~Engine() = default;
 
 Result<std::unique_ptr<Engine>> Engine::Load(const std::string& path, const EngineOptions& options) {
   DS_RETURN_IF_ERROR(CheckOptions(options));
+  const std::string_view usual_kv_type = options.activations == "float32" ? "f32" : "bf16";
+  DS_ASSIGN(const KvType kv_type, KvTypeByName(options.kv_type.empty() ? usual_kv_type : options.kv_type));
   auto impl = std::make_unique<Impl>();
   const Kernels* kernels = &BestKernels();
   if (!options.kernels.empty()) {
@@ -85,7 +87,7 @@ Result<std::unique_ptr<Engine>> Engine::Load(const std::string& path, const Engi
   scheduling.eos_tokens = spec.eos_tokens;
   scheduling.eos_tokens.insert(scheduling.eos_tokens.end(), impl->text.eos_tokens.begin(),
                                impl->text.eos_tokens.end());
-  impl->token_model.emplace(*impl->model, *impl->compute, context_length);
+  impl->token_model.emplace(*impl->model, *impl->compute, context_length, kv_type);
   scheduling.draft_tokens = options.draft_tokens;
   scheduling.adapt_drafts = options.speculation == Speculation::kAuto;
   DS_ASSIGN(std::unique_ptr<DraftSource> drafts, MakeDraftSource(options.speculation, *impl->token_model));
@@ -118,7 +120,7 @@ std::string Engine::Decode(std::span<const int32_t> tokens) const {
 }
 
 std::unique_ptr<Session> Engine::NewSession() const {
-  return std::make_unique<SequenceState>(impl_->model->state_spec(), impl_->info.context_length);
+  return std::make_unique<SequenceState>(impl_->token_model->state_spec(), impl_->info.context_length);
 }
 
 uint64_t Engine::Submit(GenerationRequest request) { return impl_->scheduler->Submit(std::move(request)); }

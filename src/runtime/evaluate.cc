@@ -19,7 +19,8 @@ double NegativeLogLikelihood(std::span<const float> logits, int32_t target) {
 }
 
 Result<NllResult> MeanNll(const Model& model, Compute& compute, std::span<const int32_t> tokens,
-                          int64_t length, const std::function<void(int64_t, int64_t)>& progress) {
+                          int64_t length, const std::function<void(int64_t, int64_t)>& progress,
+                          KvType kv_type) {
   const auto total = static_cast<int64_t>(tokens.size());
   if (length < 2) return Fail("length: expected at least 2 tokens, found {}", length);
   if (total == 0 || total % length != 0) {
@@ -31,7 +32,7 @@ Result<NllResult> MeanNll(const Model& model, Compute& compute, std::span<const 
   double sum = 0;
   for (int64_t s = 0; s < num_sequences; ++s) {
     if (progress) progress(s, num_sequences);
-    KvCache cache(model.state_spec(), length);
+    KvCache cache(model.state_spec(kv_type), length);
     const std::span<const int32_t> sequence =
         tokens.subspan(static_cast<size_t>(s * length), static_cast<size_t>(length));
     ForwardOutput output;

@@ -19,7 +19,8 @@ struct NllResult {
 // Splits `tokens` into sequences of `length` (a remainder is an error) and predicts positions 1..length-1 of
 // each from those before it. `progress(done, total)` counts sequences and may be empty.
 Result<NllResult> MeanNll(const Model& model, Compute& compute, std::span<const int32_t> tokens,
-                          int64_t length, const std::function<void(int64_t, int64_t)>& progress);
+                          int64_t length, const std::function<void(int64_t, int64_t)>& progress,
+                          KvType kv_type = KvType::kF32);
 
 // -log softmax(logits)[target], in double.
 double NegativeLogLikelihood(std::span<const float> logits, int32_t target);

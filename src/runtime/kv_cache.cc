@@ -3,18 +3,22 @@
 
 #include <algorithm>
 #include <cstring>
-#include <new>
+#include <utility>
 
 #include "base/check.h"
 
 namespace deepshock {
 namespace {
 constexpr int64_t kFirstCapacity = 128;  // tokens
-}
+constexpr size_t kAlignment = 64;        // bytes: a vector register, a cache line
+
+int64_t Groups(int64_t num_tokens) { return num_tokens / kKvGroup + (num_tokens % kKvGroup != 0 ? 1 : 0); }
+}  // namespace
 
 KvCache::KvCache(StateSpec spec, int64_t max_tokens) : spec_(std::move(spec)), max_tokens_(max_tokens) {
-  layers_.resize(spec_.floats_per_token.size());
-  view_.layers.assign(spec_.floats_per_token.size(), nullptr);
+  layers_.resize(spec_.layers.size());
+  view_.type = spec_.type();
+  view_.layers.assign(spec_.layers.size(), nullptr);
 }
 
 Status KvCache::Reserve(int64_t num_tokens) {
@@ -26,25 +30,25 @@ Status KvCache::Reserve(int64_t num_tokens) {
   while (capacity < num_tokens) capacity *= 2;
   capacity = std::min(capacity, max_tokens_);
 
-  std::vector<std::unique_ptr<float[]>> grown(layers_.size());
+  std::vector<Memory> grown(layers_.size());
   int64_t total_bytes = 0;
   for (size_t layer = 0; layer < layers_.size(); ++layer) {
-    int64_t floats = 0, bytes = 0;
-    if (__builtin_mul_overflow(capacity, spec_.floats_per_token[layer], &floats) ||
-        __builtin_mul_overflow(floats, static_cast<int64_t>(sizeof(float)), &bytes) ||
+    int64_t bytes = 0;
+    if (__builtin_mul_overflow(Groups(capacity), spec_.layers[layer].group_bytes(), &bytes) ||
         __builtin_add_overflow(total_bytes, bytes, &total_bytes)) {
       return Fail("state: {} tokens do not fit in memory", capacity);
     }
     // Left uninitialised on purpose: pages that no token has reached take no memory.
-    grown[layer].reset(new (std::nothrow) float[static_cast<size_t>(floats)]);
+    const size_t rounded = (static_cast<size_t>(bytes) + kAlignment - 1) / kAlignment * kAlignment;
+    grown[layer].reset(static_cast<std::byte*>(std::aligned_alloc(kAlignment, rounded)));
     if (grown[layer] == nullptr) {
       return Fail("state: no memory for {} tokens ({} bytes for layers 0 to {})", capacity, total_bytes,
                   layer);
     }
   }
   for (size_t layer = 0; layer < layers_.size(); ++layer) {
-    const size_t floats = static_cast<size_t>(view_.length * spec_.floats_per_token[layer]);
-    if (floats > 0) std::memcpy(grown[layer].get(), layers_[layer].get(), floats * sizeof(float));
+    const int64_t bytes = Groups(view_.length) * spec_.layers[layer].group_bytes();
+    if (bytes > 0) std::memcpy(grown[layer].get(), layers_[layer].get(), static_cast<size_t>(bytes));
     view_.layers[layer] = grown[layer].get();
   }
   layers_ = std::move(grown);
@@ -58,9 +62,9 @@ void KvCache::Truncate(int64_t length) {
 }
 
 int64_t KvCache::allocated_bytes() const {
-  int64_t floats = 0;
-  for (const int64_t n : spec_.floats_per_token) floats += n * view_.capacity;
-  return floats * static_cast<int64_t>(sizeof(float));
+  int64_t bytes = 0;
+  for (const KvLayout& layer : spec_.layers) bytes += layer.group_bytes() * Groups(view_.capacity);
+  return bytes;
 }
 
 }  // namespace deepshock

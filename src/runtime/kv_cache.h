@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <cstdlib>
 #include <memory>
 #include <vector>
 
@@ -31,9 +32,14 @@ class KvCache {
   int64_t allocated_bytes() const;
 
  private:
+  struct Free {
+    void operator()(std::byte* memory) const { std::free(memory); }
+  };
+  using Memory = std::unique_ptr<std::byte[], Free>;
+
   StateSpec spec_;
   int64_t max_tokens_;
-  std::vector<std::unique_ptr<float[]>> layers_;  // each [capacity, floats_per_token]
+  std::vector<Memory> layers_;  // each [ceil(capacity / 32)] groups
   KvView view_;
 };
 

@@ -4,66 +4,97 @@
 #include <gtest/gtest.h>
 
 #include <cstdint>
+#include <cstring>
 
 namespace deepshock {
 namespace {
 
-// Writes token `t` as Forward would: value t + 1000 * layer in every float.
+// Layers of one, two and one head of a few float32 dims, or all of `type`.
+StateSpec Spec(KvType type = KvType::kF32) {
+  return {{{.type = type, .key_dim = 3},
+           {.type = type, .num_heads = 2, .key_dim = 5, .value_dim = 1},
+           {.type = type, .key_dim = 24, .value_dim = 16, .key_split = 16, .shared_values = true}}};
+}
+
+// Fills the bytes of token `t` with a pattern; a layer's groups lie one after the other.
 void Append(KvCache& cache, const StateSpec& spec) {
   KvView* view = cache.view();
   ASSERT_LT(view->length, view->capacity);
-  for (size_t layer = 0; layer < spec.floats_per_token.size(); ++layer) {
-    const int64_t n = spec.floats_per_token[layer];
-    for (int64_t i = 0; i < n; ++i) {
-      view->layers[layer][view->length * n + i] =
-          static_cast<float>(view->length) + 1000.0f * static_cast<float>(layer);
-    }
+  for (size_t layer = 0; layer < spec.layers.size(); ++layer) {
+    const int64_t token_bytes = spec.layers[layer].group_bytes() / kKvGroup;
+    std::memset(view->layers[layer] + view->length * token_bytes,
+                static_cast<int>(view->length + static_cast<int64_t>(layer)) % 251,
+                static_cast<size_t>(token_bytes));
   }
   ++view->length;
 }
 
+void ExpectTokens(KvCache& cache, const StateSpec& spec, int64_t count) {
+  for (size_t layer = 0; layer < spec.layers.size(); ++layer) {
+    const int64_t token_bytes = spec.layers[layer].group_bytes() / kKvGroup;
+    for (int64_t t = 0; t < count; ++t) {
+      const auto expected = static_cast<std::byte>((t + static_cast<int64_t>(layer)) % 251);
+      ASSERT_EQ(cache.view()->layers[layer][t * token_bytes], expected) << layer << " " << t;
+      ASSERT_EQ(cache.view()->layers[layer][(t + 1) * token_bytes - 1], expected) << layer << " " << t;
+    }
+  }
+}
+
 TEST(KvCache, GrowsByDoublingAndKeepsWhatIsThere) {
-  const StateSpec spec{{3, 1, 8}};
-  KvCache cache(spec, 1000);
-  EXPECT_EQ(cache.capacity(), 0);
-  EXPECT_EQ(cache.allocated_bytes(), 0);
-  int64_t last_capacity = 0;
-  int num_growths = 0;
-  for (int64_t t = 0; t < 1000; ++t) {
-    ASSERT_TRUE(cache.Reserve(t + 1).ok());
-    if (cache.capacity() != last_capacity) ++num_growths;
-    last_capacity = cache.capacity();
-    Append(cache, spec);
+  for (const KvType type : {KvType::kF32, KvType::kBF16, KvType::kQ8}) {
+    const StateSpec spec = Spec(type);
+    KvCache cache(spec, 1000);
+    EXPECT_EQ(cache.view()->type, type);
+    EXPECT_EQ(cache.capacity(), 0);
+    EXPECT_EQ(cache.allocated_bytes(), 0);
+    int64_t last_capacity = 0;
+    int num_growths = 0;
+    for (int64_t t = 0; t < 1000; ++t) {
+      ASSERT_TRUE(cache.Reserve(t + 1).ok());
+      if (cache.capacity() != last_capacity) ++num_growths;
+      last_capacity = cache.capacity();
+      Append(cache, spec);
+    }
+    EXPECT_EQ(cache.capacity(), 1000);  // the last doubling stops at the context length
+    EXPECT_EQ(num_growths, 4);          // 128, 256, 512, 1000
+    EXPECT_EQ(cache.allocated_bytes(), 1024 * spec.bytes_per_token());  // whole groups
+    for (const std::byte* layer : cache.view()->layers) {
+      EXPECT_EQ(reinterpret_cast<uintptr_t>(layer) % 64, 0u);
+    }
+    ExpectTokens(cache, spec, 1000);
+    EXPECT_EQ(cache.Reserve(1001).message(),
+              "state: expected at most 1000 tokens, the context length, found 1001");
   }
-  EXPECT_EQ(cache.capacity(), 1000);  // the last doubling stops at the context length
-  EXPECT_EQ(num_growths, 4);          // 128, 256, 512, 1000
-  EXPECT_EQ(cache.allocated_bytes(), 1000 * 12 * 4);
-  for (int64_t t = 0; t < 1000; ++t) {
-    EXPECT_EQ(cache.view()->layers[2][t * 8 + 7], static_cast<float>(t) + 2000.0f);
-    EXPECT_EQ(cache.view()->layers[0][t * 3], static_cast<float>(t));
-  }
-  EXPECT_EQ(cache.Reserve(1001).message(),
-            "state: expected at most 1000 tokens, the context length, found 1001");
+}
+
+TEST(KvCache, TypesDifferInSize) {
+  // One head: 3 dims are padded to 16.
+  const auto bytes = [](KvType type) {
+    return KvLayout{.type = type, .key_dim = 3}.group_bytes() / kKvGroup;
+  };
+  EXPECT_EQ(bytes(KvType::kF32), 16 * 4);
+  EXPECT_EQ(bytes(KvType::kBF16), 16 * 2);
+  EXPECT_EQ(bytes(KvType::kQ8), 16 + 8 + 4);  // scale and sum of the key, scale of the value
 }
 
 TEST(KvCache, TruncateKeepsTheBeginning) {
-  const StateSpec spec{{2}};
+  const StateSpec spec = Spec();
   KvCache cache(spec, 10);
   ASSERT_TRUE(cache.Reserve(10).ok());
   for (int i = 0; i < 10; ++i) Append(cache, spec);
   cache.Truncate(4);
   EXPECT_EQ(cache.length(), 4);
   EXPECT_EQ(cache.capacity(), 10);
-  EXPECT_EQ(cache.view()->layers[0][3 * 2], 3.0f);
+  ExpectTokens(cache, spec, 4);
 }
 
 TEST(KvCache, TooMuchMemoryIsAnErrorThatChangesNothing) {
-  const StateSpec spec{{4, INT64_MAX / 200}};
+  const StateSpec spec{{{.key_dim = 4}, {.key_dim = INT64_MAX / 1000}}};
   KvCache cache(spec, INT64_MAX / 4);
   EXPECT_FALSE(cache.Reserve(1).ok());
   EXPECT_EQ(cache.capacity(), 0);
-  KvCache overflow(StateSpec{{INT64_MAX / 2}}, 1 << 20);
-  EXPECT_FALSE(overflow.Reserve(1000).ok());
+  KvCache overflow(StateSpec{{{.key_dim = INT64_MAX / 1000}}}, 1 << 20);
+  EXPECT_FALSE(overflow.Reserve(100000).ok());
 }
 
 }  // namespace

@@ -21,6 +21,7 @@ namespace {
 constexpr int64_t kVocab = 32;
 constexpr int64_t kContext = 64;
 constexpr int32_t kEos = 31;
+constexpr int64_t kPadded = 16;  // floats from one token of the state to the next
 
 // Its logits are a hash of every token in the sequence's state: one lost, doubled or foreign token changes
 // them.
@@ -34,9 +35,11 @@ class FakeModel final : public TokenModel {
       KvView& kv = *chunk.kv;
       EXPECT_LE(kv.length + static_cast<int64_t>(chunk.tokens.size()), kv.capacity);
       num_tokens += static_cast<int64_t>(chunk.tokens.size());
-      for (const int32_t token : chunk.tokens) kv.layers[0][kv.length++] = static_cast<float>(token);
+      auto* state = reinterpret_cast<float*>(kv.layers[0]);
+      for (const int32_t token : chunk.tokens) state[kPadded * kv.length++] = static_cast<float>(token);
       uint64_t hash = 17;
-      for (int64_t i = 0; i < kv.length; ++i) hash = hash * 1000003 + static_cast<uint64_t>(kv.layers[0][i]);
+      for (int64_t i = 0; i < kv.length; ++i)
+        hash = hash * 1000003 + static_cast<uint64_t>(state[kPadded * i]);
       SplitMix64 random(hash);
       for (int64_t v = 0; v < kVocab; ++v)
         output->logits.push_back(static_cast<float>(random.NextUniform() * 4));
@@ -49,7 +52,7 @@ class FakeModel final : public TokenModel {
     token_counts.push_back(num_tokens);
     return {};
   }
-  StateSpec state_spec() const override { return {{1}}; }
+  StateSpec state_spec() const override { return {{KvLayout{.key_dim = 1}}}; }
   int64_t vocab_size() const override { return kVocab; }
   int64_t context_length() const override { return kContext; }
 

@@ -28,8 +28,8 @@ class TokenModel {
 class LoadedModel final : public TokenModel {
  public:
   // Both must outlive this. context_length: at most the model's.
-  LoadedModel(const Model& model, Compute& compute, int64_t context_length)
-      : model_(model), compute_(compute), context_length_(context_length) {}
+  LoadedModel(const Model& model, Compute& compute, int64_t context_length, KvType kv_type = KvType::kF32)
+      : model_(model), compute_(compute), context_length_(context_length), kv_type_(kv_type) {}
   Status Forward(std::span<const SequenceChunk> chunks, ForwardOutput* output) override {
     return model_.Forward(compute_, chunks, nullptr, output);
   }
@@ -37,7 +37,7 @@ class LoadedModel final : public TokenModel {
     return model_.ForwardMtp(compute_, chunks, output);
   }
   bool has_mtp() const override { return model_.has_mtp(); }
-  StateSpec state_spec() const override { return model_.state_spec(); }
+  StateSpec state_spec() const override { return model_.state_spec(kv_type_); }
   int64_t vocab_size() const override { return model_.spec().vocab_size; }
   int64_t context_length() const override { return context_length_; }
 
@@ -45,6 +45,7 @@ class LoadedModel final : public TokenModel {
   const Model& model_;
   Compute& compute_;
   int64_t context_length_;
+  KvType kv_type_;
 };
 
 }  // namespace deepshock

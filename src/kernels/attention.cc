@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/attention.h"
+
+#include <algorithm>
+
+#include "kernels/attention_isa.h"
+
+namespace deepshock {
+namespace {
+
+struct Built {
+  const AttentionKernels* table;
+  bool runs_here;
+};
+
+// Slowest first. A table runs where the Kernels of its name do; avx512bf16 asks for two extensions more.
+std::vector<Built> BuiltTables() {
+  std::vector<Built> built = {{&ReferenceAttention(), true}};
+#if defined(__x86_64__)
+  const bool avx512 = KernelsByName("avx512").ok();
+  built.push_back({&kAvx2Attention, KernelsByName("avx2").ok()});
+  built.push_back({&kAvx512Attention, avx512});
+  built.push_back({&kAvx512Bf16Attention,
+                   avx512 && __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bf16")});
+#endif
+  return built;
+}
+
+}  // namespace
+
+KvGeometry GeometryOf(const KvLayout& l) {
+  KvGeometry g;
+  g.type = l.type;
+  g.shared_values = l.shared_values;
+  g.num_sections = l.num_sections();
+  g.section_dims[0] = l.first_section();
+  g.section_dims[1] = l.key_dim - l.first_section();
+  g.section_pad[0] = l.first_pad();
+  g.section_pad[1] = l.key_pad() - l.first_pad();
+  g.key_pad = l.key_pad();
+  g.value_pad = l.value_pad();
+  g.values_at = l.values_at();
+  g.value_stride = l.value_stride();
+  g.key_scales_at[0] = l.key_scales_at(0);
+  g.key_scales_at[1] = l.key_scales_at(l.num_sections() - 1);
+  g.value_scales_at = l.value_scales_at();
+  return g;
+}
+
+int64_t QueryBytes(const KvLayout& layout) { return layout.key_pad() * 4 + kQueryExtra; }
+
+int64_t AttentionScratch(const KvLayout& layout) {
+  // Scores and weights of a tile, and a block of tokens decoded to float32.
+  return 2 * kQueryTile * kKvBlock * 4 + kKvBlock * (layout.key_pad() + layout.value_pad()) * 4;
+}
+
+std::vector<const AttentionKernels*> AvailableAttention() {
+  std::vector<const AttentionKernels*> available;
+  for (const Built& b : BuiltTables()) {
+    if (b.runs_here) available.push_back(b.table);
+  }
+  return available;
+}
+
+Result<const AttentionKernels*> AttentionByName(std::string_view name) {
+  std::string names;
+  for (const Built& b : BuiltTables()) {
+    if (b.table->name == name) {
+      if (b.runs_here) return b.table;
+      return Fail("attention kernels \"{}\": this CPU lacks the instruction set", name);
+    }
+    names += names.empty() ? "" : ", ";
+    names += b.table->name;
+  }
+  return Fail("attention kernels: expected one of {}, found \"{}\"", names, name);
+}
+
+const AttentionKernels& AttentionFor(const Kernels& kernels) {
+  if (&kernels == &BestKernels()) return *AvailableAttention().back();
+  const Result<const AttentionKernels*> named = AttentionByName(kernels.name);
+  return named.ok() ? **named : ReferenceAttention();
+}
+
+}  // namespace deepshock

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/attention_layout.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "tensor/codec_float.h"
+
+namespace deepshock {
+namespace {
+
+constexpr std::string_view kNames[] = {"f32", "bf16", "q8"};
+
+// Where element `dim` of `slot` lies in an array [32][pad] stored in side x side blocks, in elements.
+int64_t BlockedIndex(int64_t side, int64_t pad, int64_t slot, int64_t dim) {
+  return slot / side * side * pad + dim / side * side * side + slot % side * side + dim % side;
+}
+
+void StoreF32(const float* x, int64_t dims, int64_t pad, int64_t slot, std::byte* array) {
+  std::byte* row = array + slot * pad * 4;
+  std::memcpy(row, x, static_cast<size_t>(dims) * sizeof(float));
+  std::memset(row + dims * 4, 0, static_cast<size_t>(pad - dims) * sizeof(float));
+}
+
+// `dims` numbers at dim `first` of a row of `pad`; zeros up to a multiple of kKvPad.
+void StoreBF16(const float* x, int64_t dims, int64_t first, int64_t pad, int64_t slot, std::byte* array) {
+  std::byte* at = array + BlockedIndex(2, pad, slot, first) * 2;
+  for (int64_t k = 0; k < PadDims(dims); k += 2, at += 8) {
+    const uint32_t low = k < dims ? F32ToBF16(x[k]) : 0, high = k + 1 < dims ? F32ToBF16(x[k + 1]) : 0;
+    const uint32_t both = low | high << 16;
+    std::memcpy(at, &both, sizeof(both));
+  }
+}
+
+struct Quantised {
+  float scale;
+  int32_t sum;
+};
+Quantised StoreQ8(const float* x, int64_t dims, int64_t first, int64_t pad, int64_t slot, std::byte* array) {
+  float largest = 0, poison = 0;  // 0, or NaN where x has NaN or infinity
+  for (int64_t k = 0; k < dims; ++k) {
+    largest = std::max(largest, std::fabs(x[k]));
+    poison += x[k] * 0;
+  }
+  if (std::isnan(poison)) return {poison, 0};  // whatever the bytes are, NaN times them is NaN
+  const float scale = largest / 127, inverse = largest > 0 ? 127 / largest : 0;
+  int32_t sum = 0;
+  std::byte* at = array + BlockedIndex(4, pad, slot, first);
+  for (int64_t k = 0; k < PadDims(dims); k += 4, at += 16) {
+    int8_t four[4];
+    for (int64_t i = 0; i < 4; ++i) {
+      // Adding 1.5 * 2^23 rounds to the nearest integer, ties to even.
+      const float rounded = k + i < dims ? (x[k + i] * inverse + 0x1.8p23f) - 0x1.8p23f : 0;
+      four[i] = static_cast<int8_t>(std::clamp(rounded, -127.0f, 127.0f));
+      sum += four[i];
+    }
+    std::memcpy(at, four, sizeof(four));
+  }
+  return {scale, sum};
+}
+
+void PutScale(const Quantised& q, std::byte* scales, int64_t slot, bool with_sum) {
+  std::memcpy(scales + slot * 4, &q.scale, sizeof(float));
+  if (with_sum) std::memcpy(scales + (kKvGroup + slot) * 4, &q.sum, sizeof(int32_t));
+}
+
+float GetFloat(const std::byte* at) {
+  float value;
+  std::memcpy(&value, at, sizeof(value));
+  return value;
+}
+
+// Dims [first, first + count) of one token.
+void LoadDims(KvType type, const std::byte* array, int64_t pad, int64_t slot, int64_t first, int64_t count,
+              float scale, float* out) {
+  for (int64_t k = first; k < first + count; ++k) {
+    float& to = out[k - first];
+    if (type == KvType::kF32) {
+      to = GetFloat(array + (slot * pad + k) * 4);
+    } else if (type == KvType::kBF16) {
+      uint16_t bits;
+      std::memcpy(&bits, array + BlockedIndex(2, pad, slot, k) * 2, sizeof(bits));
+      to = BF16ToF32(bits);
+    } else {
+      to = scale * static_cast<float>(static_cast<int8_t>(array[BlockedIndex(4, pad, slot, k)]));
+    }
+  }
+}
+
+}  // namespace
+
+std::string_view Name(KvType type) { return kNames[static_cast<size_t>(type)]; }
+
+Result<KvType> KvTypeByName(std::string_view name) {
+  for (const KvType type : {KvType::kF32, KvType::kBF16, KvType::kQ8}) {
+    if (Name(type) == name) return type;
+  }
+  return Fail("kv_type: expected f32, bf16 or q8, found \"{}\"", name);
+}
+
+int64_t KvLayout::value_stride() const {
+  const int64_t tokens = type == KvType::kF32 ? 1 : type == KvType::kBF16 ? 2 : 4;
+  return tokens * (shared_values ? key_pad() : value_pad()) * element_bytes();
+}
+
+int64_t KvLayout::head_bytes() const {
+  if (type != KvType::kQ8) return scales_at();
+  return key_scales_at(num_sections()) + (shared_values ? 0 : kKvGroup * 4);
+}
+
+void StoreKv(const KvLayout& layout, const float* key, const float* value, int64_t slot, std::byte* part) {
+  const int64_t section_dims[] = {layout.first_section(), layout.key_dim - layout.first_section()};
+  std::byte* values = part + layout.values_at();
+  for (int64_t s = 0; s < layout.num_sections(); ++s) {
+    const int64_t first = s == 0 ? 0 : layout.first_pad();
+    const float* x = key + (s == 0 ? 0 : layout.first_section());
+    if (layout.type == KvType::kF32) {
+      std::memcpy(part + (slot * layout.key_pad() + first) * 4, x, static_cast<size_t>(section_dims[s]) * 4);
+    } else if (layout.type == KvType::kBF16) {
+      StoreBF16(x, section_dims[s], first, layout.key_pad(), slot, part);
+    } else {
+      PutScale(StoreQ8(x, section_dims[s], first, layout.key_pad(), slot, part),
+               part + layout.key_scales_at(s), slot, true);
+    }
+  }
+  if (layout.shared_values) return;
+  if (layout.type == KvType::kF32) StoreF32(value, layout.value_dim, layout.value_pad(), slot, values);
+  if (layout.type == KvType::kBF16) StoreBF16(value, layout.value_dim, 0, layout.value_pad(), slot, values);
+  if (layout.type == KvType::kQ8) {
+    PutScale(StoreQ8(value, layout.value_dim, 0, layout.value_pad(), slot, values),
+             part + layout.value_scales_at(), slot, false);
+  }
+}
+
+void LoadKey(const KvLayout& layout, const std::byte* part, int64_t slot, float* key) {
+  const bool scaled = layout.type == KvType::kQ8;
+  const int64_t pads[] = {layout.first_pad(), layout.key_pad() - layout.first_pad()};
+  for (int64_t s = 0; s < layout.num_sections(); ++s) {
+    const float scale = scaled ? GetFloat(part + layout.key_scales_at(s) + slot * 4) : 1;
+    const int64_t first = s == 0 ? 0 : layout.first_pad();
+    LoadDims(layout.type, part, layout.key_pad(), slot, first, pads[s], scale, key + first);
+  }
+}
+
+void LoadValue(const KvLayout& layout, const std::byte* part, int64_t slot, float* value) {
+  const float scale = layout.type == KvType::kQ8 ? GetFloat(part + layout.value_scales_at() + slot * 4) : 1;
+  const int64_t pad = layout.shared_values ? layout.key_pad() : layout.value_pad();
+  LoadDims(layout.type, part + layout.values_at(), pad, slot, 0, layout.value_pad(), scale, value);
+}
+
+}  // namespace deepshock

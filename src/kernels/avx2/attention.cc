@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/avx2/vector.h"
+#include "kernels/simd/attention_inl.h"
+
+namespace deepshock {
+
+constinit const AttentionKernels kAvx2Attention = {
+    .name = "avx2",
+    .pack_query = PackQueryFloats,
+    .attend = AttendFloats,
+    .join = JoinResults,
+};
+
+}  // namespace deepshock

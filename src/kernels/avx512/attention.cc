@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/avx512/vector.h"
+#include "kernels/simd/attention_inl.h"
+
+namespace deepshock {
+
+constinit const AttentionKernels kAvx512Attention = {
+    .name = "avx512",
+    .pack_query = PackQueryFloats,
+    .attend = AttendFloats,
+    .join = JoinResults,
+};
+
+}  // namespace deepshock
