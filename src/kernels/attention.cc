@@ -14,7 +14,7 @@ struct Built {
 };
 
 // Slowest first. A table runs where the Kernels of its name do; avx512bf16 asks for two extensions more.
-std::vector<Built> BuiltTables() {
+std::vector<Built> FindTables() {
   std::vector<Built> built = {{&ReferenceAttention(), true}};
 #if defined(__x86_64__)
   const bool avx512 = KernelsByName("avx512").ok();
@@ -24,6 +24,12 @@ std::vector<Built> BuiltTables() {
                    avx512 && __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bf16")});
 #endif
   return built;
+}
+
+// Asked for once: under a hypervisor the processor's answer takes many microseconds.
+const std::vector<Built>& BuiltTables() {
+  static const std::vector<Built> kTables = FindTables();
+  return kTables;
 }
 
 }  // namespace

@@ -40,7 +40,7 @@ Kernels Table(const Kernels& base, std::string_view name, const InterleavedKerne
 #endif
 
 // Slowest first.
-std::vector<Built> BuiltTables() {
+std::vector<Built> FindTables() {
   std::vector<Built> built = {{&ReferenceKernels(), true}};
 #if defined(__x86_64__)
   static const Kernels avx2 = Table(kAvx2Kernels, "avx2", kAvx2Interleaved);
@@ -51,6 +51,12 @@ std::vector<Built> BuiltTables() {
   built.push_back({&avx512vnni, HasAvx512Vnni()});
 #endif
   return built;
+}
+
+// Asked for once: under a hypervisor the processor's answer takes many microseconds.
+const std::vector<Built>& BuiltTables() {
+  static const std::vector<Built> kTables = FindTables();
+  return kTables;
 }
 
 }  // namespace
