@@ -7,6 +7,9 @@
 namespace deepshock {
 namespace {
 
+// What one thread multiplies in the time that handing work to another takes.
+constexpr int64_t kMinProducts = 1 << 15;
+
 int64_t NumRows(const ExpertGroup& group) { return static_cast<int64_t>(group.rows.size()); }
 
 // y[:, begin..end) of one matrix over a group's gathered rows, bias added.
@@ -47,10 +50,11 @@ void RunFloat(Compute& compute, const ExpertActivation& activation, const Expert
   }
   const int64_t blocks =
       std::max<int64_t>(1, 4 * compute.pool->num_threads() / static_cast<int64_t>(groups.size()));
-  const auto grain = [blocks](int64_t rows) { return std::max<int64_t>(32, (rows + blocks - 1) / blocks); };
-
-  const auto inner_rows = [](const ExpertGroup& g) { return g.weights->gate.rows; };
-  RunTasks(compute, CutTasks(groups, inner_rows, [&](const ExpertGroup& g) { return grain(inner_rows(g)); }),
+  const auto grain_of = [blocks](int64_t rows) {
+    return std::max<int64_t>(32, (rows + blocks - 1) / blocks);
+  };
+  const auto inner_grain = [&](const ExpertGroup& g) { return grain_of(g.weights->gate.rows); };
+  RunTasks(compute, CutTasks(groups, &ExpertWeights::gate, inner_grain), kMinProducts,
            [&](const ExpertTask& task, int thread) {
              const auto g = static_cast<size_t>(task.group);
              const ExpertWeights& w = *groups[g]->weights;
@@ -65,8 +69,8 @@ void RunFloat(Compute& compute, const ExpertActivation& activation, const Expert
                ApplyActivation(*compute.kernels, activation, gate + at, up + at, task.end - task.begin);
              }
            });
-  const auto outer_rows = [](const ExpertGroup& g) { return g.weights->down.rows; };
-  RunTasks(compute, CutTasks(groups, outer_rows, [&](const ExpertGroup& g) { return grain(outer_rows(g)); }),
+  const auto outer_grain = [&](const ExpertGroup& g) { return grain_of(g.weights->down.rows); };
+  RunTasks(compute, CutTasks(groups, &ExpertWeights::down, outer_grain), kMinProducts,
            [&](const ExpertTask& task, int thread) {
              const auto g = static_cast<size_t>(task.group);
              Product(compute, thread, groups[g]->weights->down, biases[g].down, task,

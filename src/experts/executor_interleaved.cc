@@ -114,18 +114,18 @@ void RunInterleaved(Compute& compute, const ExpertActivation& activation, const 
                                 GatherRows(all, group.expert->rows, group.input);
                               }
                             });
-  RunTasks(compute,
-           CutTasks(
-               groups, [](const ExpertGroup& g) { return g.weights->gate.rows; },
-               [&](const ExpertGroup& g) { return InnerGrain(g.weights->gate, NumRows(g), num_threads); }),
+  const auto inner_grain = [&](const ExpertGroup& g) {
+    return InnerGrain(g.weights->gate, NumRows(g), num_threads);
+  };
+  RunTasks(compute, CutTasks(groups, &ExpertWeights::gate, inner_grain), kMinIntegerProducts / 2,
            [&](const ExpertTask& task, int thread) {
              GateAndUp(compute, thread, activation, work[static_cast<size_t>(task.group)], task);
            });
+  const auto down_grain = [&](const ExpertGroup& g) {
+    return InterleavedGrain(g.weights->down, NumRows(g), num_threads);
+  };
   RunTasks(
-      compute,
-      CutTasks(
-          groups, [](const ExpertGroup& g) { return g.weights->down.rows; },
-          [&](const ExpertGroup& g) { return InterleavedGrain(g.weights->down, NumRows(g), num_threads); }),
+      compute, CutTasks(groups, &ExpertWeights::down, down_grain), kMinIntegerProducts,
       [&](const ExpertTask& task, int) { Down(compute, work[static_cast<size_t>(task.group)], task, y); });
 }
 

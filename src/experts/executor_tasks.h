@@ -18,20 +18,22 @@ using ExpertGroups = std::vector<const ExpertGroup*>;
 struct ExpertTask {
   int group;
   int64_t begin, end;
-  int64_t work;  // products
+  int64_t work;  // products: rows x outputs x inputs
 };
 
-// Cuts each group's output rows into blocks of `grain(group)`; the largest tasks come first, so that the
-// threads end together.
-template <typename RowsOfGroup, typename GrainOfGroup>
-std::vector<ExpertTask> CutTasks(const ExpertGroups& groups, RowsOfGroup rows, GrainOfGroup grain) {
+// Cuts each group's output rows of one matrix into blocks of `grain(group)`; the largest tasks come first, so
+// that the threads end together.
+template <typename GrainOfGroup>
+std::vector<ExpertTask> CutTasks(const ExpertGroups& groups, Matrix ExpertWeights::*matrix,
+                                 const GrainOfGroup& grain) {
   std::vector<ExpertTask> tasks;
   for (size_t g = 0; g < groups.size(); ++g) {
-    const int64_t n = rows(*groups[g]), block = grain(*groups[g]);
+    const Matrix& m = groups[g]->weights->*matrix;
+    const int64_t block = grain(*groups[g]);
     const auto num_rows = static_cast<int64_t>(groups[g]->rows.size());
-    for (int64_t begin = 0; begin < n; begin += block) {
-      const int64_t end = std::min(begin + block, n);
-      tasks.push_back({static_cast<int>(g), begin, end, (end - begin) * num_rows});
+    for (int64_t begin = 0; begin < m.rows; begin += block) {
+      const int64_t end = std::min(begin + block, m.rows);
+      tasks.push_back({static_cast<int>(g), begin, end, (end - begin) * num_rows * m.cols});
     }
   }
   std::stable_sort(tasks.begin(), tasks.end(),
@@ -39,10 +41,15 @@ std::vector<ExpertTask> CutTasks(const ExpertGroups& groups, RowsOfGroup rows, G
   return tasks;
 }
 
+// Tasks that are small together are handed over in runs of at least `min_work` products.
 template <typename Body>
-void RunTasks(Compute& compute, const std::vector<ExpertTask>& tasks, const Body& body) {
-  compute.pool->ParallelFor(static_cast<int64_t>(tasks.size()), 1, [&](int64_t i, int64_t, int thread) {
-    body(tasks[static_cast<size_t>(i)], thread);
+void RunTasks(Compute& compute, const std::vector<ExpertTask>& tasks, int64_t min_work, const Body& body) {
+  int64_t work = 0;
+  for (const ExpertTask& task : tasks) work += task.work;
+  const auto count = static_cast<int64_t>(tasks.size());
+  const int64_t runs = std::clamp<int64_t>(work / min_work, 1, count);
+  compute.pool->ParallelFor(count, (count + runs - 1) / runs, [&](int64_t begin, int64_t end, int thread) {
+    for (int64_t i = begin; i < end; ++i) body(tasks[static_cast<size_t>(i)], thread);
   });
 }
 

@@ -156,8 +156,8 @@ TEST(LocalExecutor, InterleavedExpertsAgreeWithStoredOnesAndWithThemselves) {
       error += std::pow(double{first[i]} - exact[i], 2);
       size += std::pow(double{exact[i]}, 2);
     }
-    // A rounding to 8 bits errs by largest / (127 sqrt(12)) on average: 0.4 % of uniform inputs, which gate and
-    // up share, and 0.8 % of their products, whose largest of 32 is some 3.5 times the average.
+    // A rounding to 8 bits errs by largest / (127 sqrt(12)) on average: 0.4 % of uniform inputs, which gate
+    // and up share, and 0.8 % of their products, whose largest of 32 is some 3.5 times the average.
     EXPECT_LT(std::sqrt(error / size), 0.02) << kernels->name;
     EXPECT_GT(error, 0) << "the 8-bit path did not run";
     for (const int threads : {2, 5}) {
