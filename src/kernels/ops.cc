@@ -46,6 +46,31 @@ int64_t InterleavedGrain(const Matrix& w, int64_t num_tokens, int num_threads) {
   return CeilDiv(rows, kInterleavedRows) * kInterleavedRows;
 }
 
+namespace {
+
+void QuantizeRows(const Kernels& kernels, const float* x, int64_t stride, int64_t begin, int64_t end,
+                  const QuantizedRows& to) {
+  for (int64_t t = begin; t < end; ++t) {
+    const int64_t block = to.BlockIndex(t);
+    kernels.interleaved.quantize_row(x + t * stride, to.num_blocks, to.PanelSize(t / kPanelRows),
+                                     to.values + block * kQuantizedBlock, to.scales + block);
+  }
+}
+
+}  // namespace
+
+QuantizedRows QuantizeOnThread(Compute& compute, int thread, const float* x, int64_t stride, int64_t num_rows,
+                               int64_t cols) {
+  DS_CHECK(cols % kQuantizedBlock == 0, "whole blocks");
+  const int64_t num_blocks = cols / kQuantizedBlock;
+  constexpr int64_t kScaleFloats = sizeof(BlockScale) / sizeof(float);
+  float* memory = compute.Scratch(thread, num_rows * (cols / 4 + num_blocks * kScaleFloats));
+  const QuantizedRows rows{num_rows, num_blocks, reinterpret_cast<int8_t*>(memory),
+                           reinterpret_cast<BlockScale*>(memory + num_rows * cols / 4)};
+  QuantizeRows(*compute.kernels, x, stride, 0, num_rows, rows);
+  return rows;
+}
+
 const QuantizedRows& Activations::Quantized() {
   if (is_quantized_) return quantized_.rows();
   is_quantized_ = true;
@@ -53,12 +78,7 @@ const QuantizedRows& Activations::Quantized() {
   const QuantizedRows& rows = quantized_.rows();
   const int64_t grain = CeilDiv(kMinTaskProducts / 4, std::max<int64_t>(1, cols_));
   compute_.pool->ParallelFor(num_rows_, grain, [&](int64_t begin, int64_t end, int) {
-    for (int64_t t = begin; t < end; ++t) {
-      const int64_t block = rows.BlockIndex(t);
-      compute_.kernels->interleaved.quantize_row(x_ + t * cols_, rows.num_blocks,
-                                                 rows.PanelSize(t / kPanelRows),
-                                                 rows.values + block * kQuantizedBlock, rows.scales + block);
-    }
+    QuantizeRows(*compute_.kernels, x_, cols_, begin, end, rows);
   });
   return rows;
 }

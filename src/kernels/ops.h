@@ -64,6 +64,11 @@ class Activations {
   QuantizedBuffer quantized_;
 };
 
+// Inside of a task: rows x [num_rows, cols] that begin `stride` floats apart, in 8 bits in the thread's
+// scratch memory, which holds them until its next use. cols is a multiple of 32.
+QuantizedRows QuantizeOnThread(Compute& compute, int thread, const float* x, int64_t stride, int64_t num_rows,
+                               int64_t cols);
+
 // y [T, N] = x [T, K] W^T + bias [1, N] (no bias: an absent matrix). Row strides are N and K.
 void MatMul(Compute& compute, const Matrix& w, const Matrix& bias, Activations& x, float* y);
 void MatMul(Compute& compute, const Matrix& w, const Matrix& bias, const float* x, int64_t num_tokens,

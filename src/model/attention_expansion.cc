@@ -11,7 +11,11 @@ void AbsorbQueries(Compute& compute, int thread, const AttentionSpec& a, const L
                    const float* q, int64_t num_tokens, float* out) {
   const int64_t width = a.kv_lora_rank + a.rope_dim, q_stride = a.num_heads * a.head_dim;
   const float* queries = q + head * a.head_dim;
-  if (w.k_b) {
+  if (w.k_b.interleaved) {
+    const Matrix key_up = RowsOf(w.k_b, head * a.kv_lora_rank, a.kv_lora_rank);
+    const QuantizedRows rows = QuantizeOnThread(compute, thread, queries, q_stride, num_tokens, a.nope_dim);
+    compute.kernels->interleaved.matmul(key_up, 0, key_up.rows, rows, nullptr, out, width);
+  } else if (w.k_b) {
     const Matrix key_up = RowsOf(w.k_b, head * a.kv_lora_rank, a.kv_lora_rank);
     compute.kernels->matmul_rows(key_up, 0, key_up.rows, queries, q_stride, num_tokens, out, width,
                                  compute.Scratch(thread, MatMulScratch(key_up)));
@@ -37,8 +41,15 @@ void ExpandMixed(Compute& compute, int thread, const AttentionSpec& a, const Lay
   const Matrix value_up = w.v_b
                               ? RowsOf(w.v_b, head * a.v_head_dim, a.v_head_dim)
                               : RowsOf(w.kv_b, head * (a.nope_dim + a.v_head_dim) + a.nope_dim, a.v_head_dim);
-  compute.kernels->matmul_rows(value_up, 0, value_up.rows, mixed, a.kv_lora_rank, num_tokens,
-                               out + head * a.v_head_dim, int64_t{a.num_heads} * a.v_head_dim,
+  const int64_t stride = int64_t{a.num_heads} * a.v_head_dim;
+  float* to = out + head * a.v_head_dim;
+  if (value_up.interleaved) {
+    const QuantizedRows rows =
+        QuantizeOnThread(compute, thread, mixed, a.kv_lora_rank, num_tokens, a.kv_lora_rank);
+    compute.kernels->interleaved.matmul(value_up, 0, value_up.rows, rows, nullptr, to, stride);
+    return;
+  }
+  compute.kernels->matmul_rows(value_up, 0, value_up.rows, mixed, a.kv_lora_rank, num_tokens, to, stride,
                                compute.Scratch(thread, MatMulScratch(value_up)));
 }
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "base/huge_memory.h"
+#include "model/latent_weights.h"
 #include "tensor/interleaved.h"
 
 namespace deepshock {
@@ -20,9 +21,12 @@ struct Job {
 };
 
 bool StaysInRows(const ModelSpec& spec, const WeightDecl& decl) {
-  return decl.is_vector || (decl.name == "token_embd.weight" && !spec.tied_head) ||
-         decl.name == "nextn.embed_tokens.weight" || decl.name == "ffn_gate_inp.weight" ||
-         decl.name == "attn_kv_b.weight" || decl.name == "attn_k_b.weight" || decl.name == "attn_v_b.weight";
+  if (decl.is_vector || decl.name == "ffn_gate_inp.weight") return true;
+  if (decl.name == "token_embd.weight") return !spec.tied_head;
+  if (decl.name == "nextn.embed_tokens.weight") return true;
+  const bool is_expansion =
+      decl.name == "attn_kv_b.weight" || decl.name == "attn_k_b.weight" || decl.name == "attn_v_b.weight";
+  return is_expansion && !HeadsAreGroups(spec.attention);
 }
 
 // The weights to rearrange, in the order of the files.
@@ -97,6 +101,7 @@ void Advise(const WeightSource& source, std::span<const Piece> pieces, const Adv
 
 Status InterleaveWeights(const ModelSpec& spec, const WeightSource& source, ThreadPool& pool,
                          ModelWeights* weights) {
+  DS_ASSIGN(const std::shared_ptr<HugeMemory> derived, DeriveLatentWeights(spec, pool, weights));
   std::vector<Job> jobs = Collect(spec, weights);
   int64_t size = 0;
   for (Job& job : jobs) {

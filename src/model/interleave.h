@@ -9,8 +9,8 @@
 namespace deepshock {
 
 // Replaces the views of every weight that has an interleaved form, except those that are read row by row (the
-// embedding) or that the attention reads in both directions (MLA's expansions), and the router, whose input
-// stays in float32. An expert's three matrices change together or not at all.
+// embedding), and the router, whose input stays in float32. MLA's expansions get the direction that the file
+// lacks (model/latent_weights.h). An expert's three matrices change together or not at all.
 Status InterleaveWeights(const ModelSpec& spec, const WeightSource& source, ThreadPool& pool,
                          ModelWeights* weights);
 
