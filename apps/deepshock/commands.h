@@ -31,5 +31,6 @@ Command AddVerify(CLI::App& program);
 Command AddEval(CLI::App& program);
 Command AddConvert(CLI::App& program);
 Command AddSynth(CLI::App& program);
+Command AddBench(CLI::App& program);
 
 }  // namespace deepshock

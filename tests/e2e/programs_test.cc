@@ -67,7 +67,7 @@ class Programs : public testing::Test {
 };
 
 TEST_F(Programs, HelpAndVersionOfEveryCommand) {
-  for (const char* command : {"", "run", "inspect", "verify", "eval nll", "convert", "synth"}) {
+  for (const char* command : {"", "run", "inspect", "verify", "eval nll", "convert", "synth", "bench"}) {
     const Outcome help = Deepshock(std::string(command) + " --help");
     EXPECT_EQ(help.exit_code, 0) << command;
     EXPECT_NE(help.out.find("Example"), std::string::npos) << command;
@@ -227,6 +227,34 @@ TEST_F(Programs, SynthWritesAModelThatRuns) {
   for (const auto& entry : fs::directory_iterator(folder_)) {
     EXPECT_EQ(entry.path().string().find(".partial"), std::string::npos) << entry.path();
   }
+}
+
+TEST_F(Programs, BenchMeasuresAgainstItsCeilings) {
+  const std::string arguments =
+      "bench '" + kModel + "' --repetitions 2 --probe_mb 8 --tests pp:32,tg:4,tg:4:32,batch:3:2 -q";
+  const Outcome run = Deepshock(arguments + " --json --threads 1");
+  ASSERT_EQ(run.exit_code, 0) << run.err;
+  const auto json = ParseJson(run.out);
+  ASSERT_TRUE(json.ok()) << json.message();
+  ASSERT_EQ((*json)["tests"].size(), 4u);
+  EXPECT_EQ((*json)["tests"][2]["test"], "tg:4:32");
+  EXPECT_EQ((*json)["threads"], 1);
+  for (const Json& test : (*json)["tests"]) {
+    EXPECT_EQ(test["tokens_per_second"]["values"].size(), 2u);
+    EXPECT_GT(test["tokens_per_second"]["median"].get<double>(), 0);
+    EXPECT_GT(test["bytes_per_second"].get<double>(), 0);
+  }
+  EXPECT_GT((*json)["ceilings"]["read_bytes_per_second"]["median"].get<double>(), 1e6);
+  EXPECT_GT((*json)["ceilings"]["int8_ops_per_second"].get<double>(), 1e6);
+  const Outcome table = Deepshock(arguments);
+  EXPECT_EQ(table.exit_code, 0) << table.err;
+  EXPECT_EQ(table.err, "");
+  for (const char* part : {"prompt of 32", "decode, after 32", "decode, 3 together", "tokens/s", "GB/s"}) {
+    EXPECT_NE(table.out.find(part), std::string::npos) << part << " in " << table.out;
+  }
+  ExpectError(Deepshock("bench '" + kModel + "' -q --tests tg:8:2045"), {"tg:8:2045", "2048"});
+  ExpectError(Deepshock("bench '" + kModel + "' -q --tests prefill"), {"prefill", "pp:TOKENS"});
+  EXPECT_EQ(Deepshock("bench '" + kModel + "' --repetitions 0").exit_code, 2);
 }
 
 TEST_F(Programs, BrokenModelsGetOneLineEach) {

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/peak.h"
+
+#include <gtest/gtest.h>
+
+namespace deepshock {
+namespace {
+
+TEST(Peak, EveryTableHasOne) {
+  ThreadPool pool(2);
+  for (const Kernels* kernels : AvailableKernels()) {
+    const PeakRates rates = MeasurePeak(*kernels, pool, 0.002);
+    // A core that runs at all does a thousandth of an operation in a cycle.
+    EXPECT_GT(rates.int8_ops, 1e6) << kernels->name;
+    EXPECT_GT(rates.float_ops, 1e6) << kernels->name;
+  }
+}
+
+TEST(Peak, ReadProbeReadsTheWholeBuffer) {
+  ThreadPool pool(2);
+  ReadProbe probe(pool, 64 << 20);
+  const double rate = probe.Measure();
+  EXPECT_GT(rate, 1e7);   // bytes a second; a disk would be slower
+  EXPECT_LT(rate, 1e13);  // nothing was read
+}
+
+}  // namespace
+}  // namespace deepshock
