@@ -78,12 +78,12 @@ TEST_F(SideBySide, BesideOthersInTurns) {
              "\"avg_ts\": 4.0}]'\n");
   PutProgram("llama-batched-bench",
              "echo '|    PP |     TG |    B |   N_KV |   T_PP s | S_PP t/s |   T_TG s | S_TG t/s |      T s "
-             "|    S t/s |'\n"
+             "|    S t/s |' >&2\n"
              "echo "
              "'|-------|--------|------|--------|----------|----------|----------|----------|----------|-----"
-             "-----|'\n"
+             "-----|' >&2\n"
              "echo '|     1 |      2 |    2 |      6 |    0.168 |   190.54 |    0.656 |    12.50 |    0.824 "
-             "|    48.54 |'\n");
+             "|    48.54 |' >&2\n");
   const std::string arguments = "--rounds 3 --threads 1 --tests pp:16,tg:2:8,batch:2:2 --llama_cpp '" +
                                 folder_.File("") + "' --ik '" + folder_.File("llama-bench") + "' --out '" +
                                 folder_.File("out") + "'";
