@@ -44,6 +44,7 @@ KvGeometry GeometryOf(const KvLayout& l) {
   g.section_pad[0] = l.first_pad();
   g.section_pad[1] = l.key_pad() - l.first_pad();
   g.key_pad = l.key_pad();
+  g.value_dim = l.value_dim;
   g.value_pad = l.value_pad();
   g.values_at = l.values_at();
   g.value_stride = l.value_stride();
@@ -82,7 +83,9 @@ Result<const AttentionKernels*> AttentionByName(std::string_view name) {
 }
 
 const AttentionKernels& AttentionFor(const Kernels& kernels) {
-  if (&kernels == &BestKernels()) return *AvailableAttention().back();
+  static const Kernels& best = BestKernels();  // asking the CPU takes longer than a layer's bookkeeping
+  static const AttentionKernels& beside_best = *AvailableAttention().back();
+  if (&kernels == &best) return beside_best;
   const Result<const AttentionKernels*> named = AttentionByName(kernels.name);
   return named.ok() ? **named : ReferenceAttention();
 }

@@ -51,6 +51,16 @@ struct AttentionKernels {
   void (*pack_query)(const KvLayout& layout, const float* query, float scale, std::byte* packed);
   // scratch: AttentionScratch bytes, 64-byte aligned.
   void (*attend)(const AttentionSpan& span, const AttentionResult& result, std::byte* scratch);
+  // The type of state whose products this table computes fastest; what is expanded for a pass takes it.
+  KvType fast_type;
+  // Stores the first `count` tokens of a group's part, rows `key_stride` and `value_stride` floats apart, and
+  // zeros behind them.
+  void (*store_group)(const KvLayout& layout, const float* keys, int64_t key_stride, const float* values,
+                      int64_t value_stride, int64_t count, std::byte* part);
+  // out[q * kKvBlock + t] = query q . key t for num_keys <= kKvBlock stored keys, a multiple of 16, and up to
+  // kQueryTile queries. Not for kQ8.
+  void (*products)(const KvLayout& layout, const std::byte* part, int64_t group_stride, int64_t num_keys,
+                   const std::byte* queries, int64_t num_queries, float* out);
   // to += from, for one query.
   void (*join)(float max, float sum, const float* values, int64_t value_pad, const AttentionResult& to);
 };

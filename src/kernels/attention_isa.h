@@ -20,6 +20,7 @@ struct KvGeometry {
   int64_t section_dims[2];
   int64_t section_pad[2];
   int64_t key_pad;
+  int64_t value_dim;
   int64_t value_pad;
   int64_t values_at;
   int64_t value_stride;

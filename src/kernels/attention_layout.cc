@@ -133,6 +133,15 @@ void StoreKv(const KvLayout& layout, const float* key, const float* value, int64
   }
 }
 
+void StoreGroup(const KvLayout& layout, const float* keys, int64_t key_stride, const float* values,
+                int64_t value_stride, int64_t count, std::byte* part) {
+  std::memset(part, 0, static_cast<size_t>(layout.head_bytes()));
+  for (int64_t t = 0; t < count; ++t) {
+    StoreKv(layout, keys + t * key_stride, layout.shared_values ? nullptr : values + t * value_stride, t,
+            part);
+  }
+}
+
 void LoadKey(const KvLayout& layout, const std::byte* part, int64_t slot, float* key) {
   const bool scaled = layout.type == KvType::kQ8;
   const int64_t pads[] = {layout.first_pad(), layout.key_pad() - layout.first_pad()};

@@ -66,6 +66,11 @@ struct KvLayout {
 // head's part of a group.
 void StoreKv(const KvLayout& layout, const float* key, const float* value, int64_t slot, std::byte* part);
 
+// Stores the first `count` tokens of a group's part, rows `key_stride` and `value_stride` floats apart, and
+// zeros behind them.
+void StoreGroup(const KvLayout& layout, const float* keys, int64_t key_stride, const float* values,
+                int64_t value_stride, int64_t count, std::byte* part);
+
 // The stored numbers of one token as float32: the padded key [key_pad], the padded value [value_pad].
 void LoadKey(const KvLayout& layout, const std::byte* part, int64_t slot, float* key);
 void LoadValue(const KvLayout& layout, const std::byte* part, int64_t slot, float* value);

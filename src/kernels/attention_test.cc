@@ -315,6 +315,67 @@ TEST_P(AttentionTest, StoringTokenByTokenOrAfterACutIsTheSame) {
   }
 }
 
+TEST_P(AttentionTest, GroupsAreStoredAsTokensAre) {
+  for (const KvType type : kTypes) {
+    for (const KvLayout& layout : {KvLayout{type, 1, 192, 128, 0, false}, KvLayout{type, 1, 20, 36, 0, false},
+                                   KvLayout{type, 1, 70, 50, 50, true}, KvLayout{type, 1, 100, 0, 0, true}}) {
+      for (const int64_t count : {1, 31, 32}) {
+        const std::vector<float> keys = RandomFloats(count * (layout.key_dim + 3), 1);
+        const std::vector<float> values = RandomFloats(count * (layout.value_dim + 1), 2);
+        const auto bytes = static_cast<size_t>(layout.head_bytes());
+        std::vector<std::byte> expected(bytes), found(bytes, std::byte{0xFF});
+        for (int64_t t = 0; t < count; ++t) {
+          StoreKv(layout, keys.data() + t * (layout.key_dim + 3),
+                  layout.shared_values ? nullptr : values.data() + t * (layout.value_dim + 1), t,
+                  expected.data());
+        }
+        table_->store_group(layout, keys.data(), layout.key_dim + 3,
+                            layout.shared_values ? nullptr : values.data(), layout.value_dim + 1, count,
+                            found.data());
+        EXPECT_EQ(std::memcmp(expected.data(), found.data(), bytes), 0) << Name(type) << " " << count;
+      }
+    }
+  }
+}
+
+TEST_P(AttentionTest, ProductsAreWithinTheirErrorBound) {
+  for (const KvType type : {KvType::kF32, table_->fast_type}) {
+    for (const int64_t dims : {16, 50, 512}) {
+      const KvLayout layout{type, 1, dims, 0, 0, true};
+      constexpr int64_t kKeys = 112, kQueries = 33, kGroups = 4;
+      const std::vector<float> keys = RandomFloats(kKeys * dims, 1),
+                               queries = RandomFloats(kQueries * dims, 2);
+      std::vector<std::byte> part(static_cast<size_t>(kGroups * layout.head_bytes()));
+      for (int64_t g = 0; g < kGroups; ++g) {
+        table_->store_group(layout, keys.data() + g * kKvGroup * dims, dims, nullptr, 0,
+                            std::min(kKvGroup, kKeys - g * kKvGroup), part.data() + g * layout.head_bytes());
+      }
+      std::vector<std::byte> packed(static_cast<size_t>(kQueries * QueryBytes(layout)));
+      for (int64_t q = 0; q < kQueries; ++q) {
+        table_->pack_query(layout, queries.data() + q * dims, 2, packed.data() + q * QueryBytes(layout));
+      }
+      std::vector<float> out(static_cast<size_t>(kQueries * kKvBlock), -99.0f);
+      table_->products(layout, part.data(), layout.head_bytes(), kKeys, packed.data(), kQueries, out.data());
+      for (int64_t q = 0; q < kQueries; ++q) {
+        for (int64_t t = 0; t < kKeys; ++t) {
+          double sum = 0, magnitude = 0;
+          for (int64_t k = 0; k < dims; ++k) {
+            const double p =
+                2.0 * queries[static_cast<size_t>(q * dims + k)] * keys[static_cast<size_t>(t * dims + k)];
+            sum += p;
+            magnitude += std::fabs(p);
+          }
+          const double rounding = type == KvType::kF32 ? 0 : 2.01 * kUnitBF16;  // of both factors
+          ASSERT_NEAR(out[static_cast<size_t>(q * kKvBlock + t)], sum,
+                      (rounding + static_cast<double>(dims + 4) * kUnit) * magnitude)
+              << Name(type) << " " << dims;
+        }
+        EXPECT_EQ(out[static_cast<size_t>(q * kKvBlock + kKeys)], -99.0f);
+      }
+    }
+  }
+}
+
 TEST_P(AttentionTest, NanIsNotHidden) {
   ThreadPool pool(1);
   Compute compute = MakeCompute(pool);

@@ -30,4 +30,18 @@ void AbsorbQueries(Compute& compute, int thread, const AttentionSpec& a, const L
 void ExpandMixed(Compute& compute, int thread, const AttentionSpec& a, const LayerWeights& w, int64_t head,
                  const float* mixed, int64_t num_tokens, float* out);
 
+// One head's expansion weights in float32: keys [nope, kv_rank], values [v_head_dim, kv_rank].
+void DecodeExpansion(Compute& compute, int thread, const AttentionSpec& a, const LayerWeights& w,
+                     int64_t head, float* keys, float* values);
+
+// Whether `num_rows` rows of a sequence after `num_kept` tokens cost less with keys and values expanded for
+// this pass than in latent space. Depends on that sequence alone; never for the few rows that speculation
+// checks.
+bool WorthExpanding(const AttentionSpec& a, int64_t num_kept, int64_t num_rows);
+
+// Attention of one sequence's rows with all its keys and values expanded: values [T, heads * v_head_dim] from
+// q [T, heads * (nope + rope)], the sequence's rows of both.
+void AttendExpanded(Compute& compute, const AttentionSpec& a, const LayerWeights& w, const KvLayout& latents,
+                    const AttentionRows& rows, const float* q, float* values);
+
 }  // namespace deepshock

@@ -53,4 +53,27 @@ void ExpandMixed(Compute& compute, int thread, const AttentionSpec& a, const Lay
                                compute.Scratch(thread, MatMulScratch(value_up)));
 }
 
+void DecodeExpansion(Compute& compute, int thread, const AttentionSpec& a, const LayerWeights& w,
+                     int64_t head, float* keys, float* values) {
+  const Kernels& kernels = *compute.kernels;
+  const int64_t rank = a.kv_lora_rank, nope = a.nope_dim, v = a.v_head_dim;
+  for (int64_t n = 0; n < v; ++n) {
+    const Matrix& from = w.v_b ? w.v_b : w.kv_b;
+    kernels.decode_row(from, w.v_b ? head * v + n : head * (nope + v) + nope + n, values + n * rank);
+  }
+  if (!w.k_b) {
+    for (int64_t n = 0; n < nope; ++n) kernels.decode_row(w.kv_b, head * (nope + v) + n, keys + n * rank);
+    return;
+  }
+  constexpr int64_t kRows = 16;  // transposed together, a cache line of each key
+  float* rows = compute.Scratch(thread, kRows * nope);
+  for (int64_t r = 0; r < rank; r += kRows) {
+    const int64_t count = std::min(kRows, rank - r);
+    for (int64_t i = 0; i < count; ++i) kernels.decode_row(w.k_b, head * rank + r + i, rows + i * nope);
+    for (int64_t n = 0; n < nope; ++n) {
+      for (int64_t i = 0; i < count; ++i) keys[n * rank + r + i] = rows[i * nope + n];
+    }
+  }
+}
+
 }  // namespace deepshock

@@ -22,12 +22,13 @@ void GroupedAttention(ForwardContext& context, const LayerWeights& w, const Laye
   const AttentionSpec& a = context.spec.attention;
   const int64_t num_tokens = batch.size(), heads = a.num_heads, kv_heads = a.num_kv_heads;
   const int64_t k_width = kv_heads * a.head_dim, v_width = kv_heads * a.v_head_dim;
-  std::vector<float> q(static_cast<size_t>(num_tokens * heads * a.head_dim));
-  std::vector<float> k(static_cast<size_t>(num_tokens * k_width));
-  std::vector<float> v(static_cast<size_t>(num_tokens * v_width));
-  MatMul(compute, w.q, w.q_bias, x, num_tokens, q.data());
-  MatMul(compute, w.k, w.k_bias, x, num_tokens, k.data());
-  MatMul(compute, w.v, w.v_bias, x, num_tokens, v.data());
+  auto q = compute.buffers.Borrow<float>(num_tokens * heads * a.head_dim);
+  auto k = compute.buffers.Borrow<float>(num_tokens * k_width);
+  auto v = compute.buffers.Borrow<float>(num_tokens * v_width);
+  Activations input(compute, x, num_tokens, context.spec.hidden);
+  MatMul(compute, w.q, w.q_bias, input, q.data());
+  MatMul(compute, w.k, w.k_bias, input, k.data());
+  MatMul(compute, w.v, w.v_bias, input, v.data());
   NormAndRotate(context, w.q_norm, heads, batch, q.data());
   NormAndRotate(context, w.k_norm, kv_heads, batch, k.data());
 
@@ -41,7 +42,7 @@ void GroupedAttention(ForwardContext& context, const LayerWeights& w, const Laye
   const std::vector<AttentionRows> sequences = SequencesOf(batch, state_layer);
   StoreRows(compute, params.layout, sequences, {k.data(), k_width, a.head_dim},
             {v.data(), v_width, a.v_head_dim});
-  std::vector<float> mixed(static_cast<size_t>(num_tokens * heads * a.v_head_dim));
+  auto mixed = compute.buffers.Borrow<float>(num_tokens * heads * a.v_head_dim);
   Attend(compute, params, sequences, {q.data(), heads * a.head_dim, a.head_dim},
          {mixed.data(), heads * a.v_head_dim, a.v_head_dim});
   MatMul(compute, w.output, w.output_bias, mixed.data(), num_tokens, out);

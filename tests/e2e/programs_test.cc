@@ -92,7 +92,7 @@ TEST_F(Programs, SameSeedSameText) {
   const std::string arguments =
       "run '" + kModel + "' -q --raw --prompt 'In this chapter' --temperature 1 --max_tokens 24 --seed ";
   const Outcome a = Deepshock(arguments + "7"), b = Deepshock(arguments + "7 --threads 1"),
-            c = Deepshock(arguments + "8");
+                c = Deepshock(arguments + "8");
   EXPECT_EQ(a.exit_code, 0) << a.err;
   EXPECT_EQ(a.out, b.out);
   EXPECT_NE(a.out, c.out);
@@ -106,7 +106,8 @@ TEST_F(Programs, BatchKeepsOrderAndGoesOnAfterABadLine) {
       "compiler?\"}],\"max_tokens\":5}\n"
       "{\"id\":\"d\",\"prompt\":\"\xff\"}\n"
       "{\"id\":\"e\",\"prompt\":\"x\",\"no_such_field\":1}\n";
-  const Outcome run = Call("deepseek-infer", "--model '" + kModel + "' --batch_size 4 --max_tokens 8 -q", input);
+  const Outcome run =
+      Call("deepseek-infer", "--model '" + kModel + "' --batch_size 4 --max_tokens 8 -q", input);
   EXPECT_EQ(run.exit_code, 0) << run.err;
   std::istringstream lines(run.out);
   std::vector<Json> records;
@@ -133,7 +134,7 @@ TEST_F(Programs, BatchSizeDoesNotChangeGreedyText) {
   }
   const std::string common = "--model '" + kModel + "' -q --batch_size ";
   const Outcome one = Call("deepseek-infer", common + "1", input),
-            many = Call("deepseek-infer", common + "8 --threads 3", input);
+                many = Call("deepseek-infer", common + "8 --threads 3", input);
   EXPECT_EQ(one.exit_code, 0) << one.err;
   EXPECT_FALSE(one.out.empty());
   EXPECT_EQ(one.out, many.out);
@@ -178,7 +179,7 @@ TEST_F(Programs, VerifyFailsOnWrongNumbersAndSaysWhere) {
   EXPECT_EQ(Deepshock("verify '" + checkpoint + "'").exit_code, 0);
   // Another family's reference with the same shapes.
   const Outcome wrong = Deepshock("verify '" + SharedData("conformance/llama") + "' --reference '" +
-                              SharedData("conformance/qwen3") + "/golden.safetensors'");
+                                  SharedData("conformance/qwen3") + "/golden.safetensors'");
   EXPECT_EQ(wrong.exit_code, 1);
   EXPECT_NE(wrong.out.find("FAIL  logits"), std::string::npos) << wrong.out;
 }
@@ -223,7 +224,8 @@ TEST_F(Programs, SynthWritesAModelThatRuns) {
   EXPECT_TRUE(ReadAll(Path("tiny.gguf")) == first);  // the same seed, the same bytes
   ExpectError(Deepshock("synth '" + Path("x.gguf") + "' --shape gpt-9"), {"gpt-9", "deepseek-v2-lite"});
   ExpectError(Deepshock("synth '" + Path("x.gguf") + "' --shape tiny --type q9_9"), {"q9_9", "q4_k_m"});
-  ExpectError(Deepshock("synth '" + Path("x.gguf") + "' --shape deepseek-v3 --layers 2"), {"4 to 61", "found 2"});
+  ExpectError(Deepshock("synth '" + Path("x.gguf") + "' --shape deepseek-v3 --layers 2"),
+              {"4 to 61", "found 2"});
   for (const auto& entry : fs::directory_iterator(folder_)) {
     EXPECT_EQ(entry.path().string().find(".partial"), std::string::npos) << entry.path();
   }
@@ -259,8 +261,8 @@ TEST_F(Programs, BenchMeasuresAgainstItsCeilings) {
 
 TEST_F(Programs, BrokenModelsGetOneLineEach) {
   const std::string whole = ReadAll(kModel);
-  for (const size_t size :
-       {size_t{0}, size_t{3}, size_t{24}, size_t{5000}, size_t{400000}, whole.size() / 2, whole.size() - 4096}) {
+  for (const size_t size : {size_t{0}, size_t{3}, size_t{24}, size_t{5000}, size_t{400000}, whole.size() / 2,
+                            whole.size() - 4096}) {
     std::ofstream(Path("broken.gguf"), std::ios::binary) << whole.substr(0, size);
     ExpectError(Deepshock("run '" + Path("broken.gguf") + "' --prompt x"), {"broken.gguf"});
   }

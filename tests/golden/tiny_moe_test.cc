@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <map>
 
@@ -18,6 +19,7 @@
 namespace deepshock {
 namespace {
 
+constexpr int64_t kStateSequences = 8;  // of 512 tokens, for what is measured several times
 const char* const kSets[] = {"text", "code", "zh", "chat"};
 
 std::vector<int32_t> ReadTokens(const std::string& set) {
@@ -136,6 +138,56 @@ TEST_F(TinyMoe, LikelihoodsHoldWithActivationsIn8Bits) {
     ASSERT_TRUE(exact.ok() && fast.ok());
     EXPECT_NEAR(fast->nll, exact->nll, 0.003 * exact->nll) << set;
     EXPECT_NE(fast->nll, exact->nll) << set;
+  }
+}
+
+// Mean loss over the first `num_sequences` sequences of 512 tokens, computed `chunk` tokens a pass: many rows
+// expand keys and values, few attend in latent space.
+double NllInChunks(const Model& model, Compute& compute, std::span<const int32_t> tokens, KvType type,
+                   int64_t num_sequences, int64_t chunk_tokens) {
+  constexpr int64_t kLength = 512;
+  const auto vocab = static_cast<size_t>(model.spec().vocab_size);
+  double sum = 0;
+  for (int64_t s = 0; s < num_sequences; ++s) {
+    const auto sequence = tokens.subspan(static_cast<size_t>(s * kLength), static_cast<size_t>(kLength));
+    KvCache cache(model.state_spec(type), kLength);
+    EXPECT_TRUE(cache.Reserve(kLength).ok());
+    ForwardOutput output;
+    for (int64_t begin = 0; begin < kLength; begin += chunk_tokens) {
+      const auto chunk_of = sequence.subspan(static_cast<size_t>(begin), static_cast<size_t>(chunk_tokens));
+      const SequenceChunk chunk{cache.view(), chunk_of, true};
+      EXPECT_TRUE(model.Forward(compute, {&chunk, 1}, nullptr, &output).ok());
+      for (int64_t i = 0; i < chunk_tokens && begin + i + 1 < kLength; ++i) {
+        sum += NegativeLogLikelihood(
+            std::span<const float>(output.logits).subspan(static_cast<size_t>(i) * vocab, vocab),
+            sequence[static_cast<size_t>(begin + i + 1)]);
+      }
+    }
+  }
+  return sum / static_cast<double>(num_sequences * (kLength - 1));
+}
+
+// State in fewer bits is lossy: how much, against float32 state.
+TEST_F(TinyMoe, LikelihoodsHoldWithStateInFewerBits) {
+  const struct {
+    KvType type;
+    double bar;  // of perplexity
+  } cases[] = {{KvType::kBF16, 0.002}, {KvType::kQ8, 0.003}};
+  for (const char* set : {"text", "code"}) {
+    const std::vector<int32_t> tokens = ReadTokens(set);
+    const double exact = NllInChunks(*model_, compute_, tokens, KvType::kF32, kStateSequences, 512);
+    // Expanded and absorbed are the same numbers up to rounding.
+    EXPECT_NEAR(NllInChunks(*model_, compute_, tokens, KvType::kF32, kStateSequences, 8), exact, 1e-5);
+    for (const auto& c : cases) {
+      for (const int64_t chunk : {512, 8}) {
+        const double found = NllInChunks(*model_, compute_, tokens, c.type, kStateSequences, chunk);
+        EXPECT_LE(std::abs(std::expm1(found - exact)), c.bar)
+            << set << ", " << Name(c.type) << ", " << chunk << " tokens a pass";
+        EXPECT_NE(found, exact);  // it really was stored in fewer bits
+        RecordProperty(std::string(set) + "_" + std::string(Name(c.type)) + "_" + std::to_string(chunk),
+                       std::to_string(std::expm1(found - exact)));
+      }
+    }
   }
 }
 

@@ -8,6 +8,9 @@ constinit const AttentionKernels kAvx512Attention = {
     .name = "avx512",
     .pack_query = PackQueryFloats,
     .attend = AttendFloats,
+    .fast_type = KvType::kF32,
+    .store_group = StoreGroup,
+    .products = ProductsFloats,
     .join = JoinResults,
 };
 

@@ -384,12 +384,57 @@ void Attend(const AttentionSpan& span, const AttentionResult& result, std::byte*
   }
 }
 
+// Two rows of floats to a row of 2x2 blocks; `dims` of `pad` are there, the others zero. A null row is zeros.
+void StorePair(const float* row0, const float* row1, int64_t dims, int64_t pad, std::byte* out) {
+  const __m512i interleave = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+  for (int64_t k = 0; k < pad; k += 16, out += 64) {
+    const auto bits = [&](const float* row) __attribute__((always_inline)) {
+      const F x = row == nullptr || k >= dims ? Set1(0)
+                  : k + 16 <= dims            ? Load(row + k)
+                                              : LoadPart(row + k, dims - k);
+      return _mm512_castsi256_si512(reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(x)));
+    };
+    _mm512_storeu_si512(out, _mm512_permutex2var_epi32(bits(row0), interleave, bits(row1)));
+  }
+}
+
+// Keys of one section in bfloat16.
+void StoreGroupBF16(const KvLayout& layout, const float* keys, int64_t key_stride, const float* values,
+                    int64_t value_stride, int64_t count, std::byte* part) {
+  const KvGeometry g = GeometryOf(layout);
+  if (g.type != KvType::kBF16 || g.num_sections != 1) {
+    return StoreGroup(layout, keys, key_stride, values, value_stride, count, part);
+  }
+  for (int64_t t = 0; t < kKvGroup; t += 2) {
+    const auto row = [&](const float* rows, int64_t stride, int64_t i) __attribute__((always_inline)) {
+      return i < count ? rows + i * stride : nullptr;
+    };
+    StorePair(row(keys, key_stride, t), row(keys, key_stride, t + 1), g.section_dims[0], g.key_pad,
+              part + t * g.key_pad * 2);
+    if (g.shared_values) continue;
+    StorePair(row(values, value_stride, t), row(values, value_stride, t + 1), g.value_dim, g.value_pad,
+              part + g.values_at + t * g.value_pad * 2);
+  }
+}
+
+void Products(const KvLayout& layout, const std::byte* part, int64_t group_stride, int64_t num_keys,
+              const std::byte* queries, int64_t num_queries, float* out) {
+  const KvGeometry g = GeometryOf(layout);
+  if (g.type == KvType::kF32) {
+    return ProductsFloats(layout, part, group_stride, num_keys, queries, num_queries, out);
+  }
+  BlockScoresBF16({g, part, group_stride, {0, num_keys}, queries, QueryBytes(layout), num_queries}, out);
+}
+
 }  // namespace
 
 constinit const AttentionKernels kAvx512Bf16Attention = {
     .name = "avx512bf16",
     .pack_query = PackQuery,
     .attend = Attend,
+    .fast_type = KvType::kBF16,
+    .store_group = StoreGroupBF16,
+    .products = Products,
     .join = JoinResults,
 };
 

@@ -5,7 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
+#include <vector>
 
 namespace deepshock {
 namespace {
@@ -73,11 +73,32 @@ void Join(float max, float sum, const float* values, int64_t value_pad, const At
   for (int64_t c = 0; c < value_pad; ++c) to.values[c] = to.values[c] * kept + values[c] * added;
 }
 
+void Products(const KvLayout& layout, const std::byte* part, int64_t group_stride, int64_t num_keys,
+              const std::byte* queries, int64_t num_queries, float* out) {
+  std::vector<float> key(static_cast<size_t>(layout.key_pad()));
+  for (int64_t t = 0; t < num_keys; ++t) {
+    LoadKey(layout, part + t / kKvGroup * group_stride, t % kKvGroup, key.data());
+    for (int64_t q = 0; q < num_queries; ++q) {
+      const auto* query = reinterpret_cast<const float*>(queries + q * QueryBytes(layout));
+      float sum = 0;
+      for (size_t k = 0; k < key.size(); ++k) sum += query[k] * key[k];
+      out[q * kKvBlock + t] = sum;
+    }
+  }
+}
+
 }  // namespace
 
 const AttentionKernels& ReferenceAttention() {
   static constinit const AttentionKernels kTable = {
-      .name = "reference", .pack_query = PackQuery, .attend = Attend, .join = Join};
+      .name = "reference",
+      .pack_query = PackQuery,
+      .attend = Attend,
+      .fast_type = KvType::kF32,
+      .store_group = StoreGroup,
+      .products = Products,
+      .join = Join,
+  };
   return kTable;
 }
 

@@ -279,6 +279,14 @@ void AttendFloats(const AttentionSpan& span, const AttentionResult& result, std:
   }
 }
 
+// Products with stored float32 keys.
+void ProductsFloats(const KvLayout& layout, const std::byte* part, int64_t group_stride, int64_t num_keys,
+                    const std::byte* queries, int64_t num_queries, float* out) {
+  const KvGeometry g = GeometryOf(layout);
+  BlockScores(reinterpret_cast<const float*>(queries), QueryBytes(layout) / 4, num_queries,
+              {part, group_stride, g.key_pad}, 0, num_keys, g.key_pad, out);
+}
+
 void JoinResults(float max, float sum, const float* values, int64_t value_pad, const AttentionResult& to) {
   if (max == kNothing) return;
   const float joined = max > *to.max ? max : *to.max;
