@@ -38,7 +38,7 @@ struct Unit {
   int64_t first;
   int64_t count;
   int64_t first_span, end_span;
-  int64_t results_at;  // index of its first span's result, where spans are computed apart
+  int64_t results_at;  // where its spans' results begin, in floats, where spans are computed apart
 };
 
 class Attention {
@@ -76,8 +76,11 @@ class Attention {
   // So many are work enough for every thread without splitting them.
   static constexpr int64_t kUnitsPerThread = 4;
 
-  int64_t ResultFloats() const { return kQueryTile * (value_pad_ + 2); }
-  static AttentionResult ResultAt(float* at) { return {at, at + kQueryTile, at + 2 * kQueryTile}; }
+  static int64_t Aligned(int64_t count) { return CeilDiv(count, 16) * 16; }
+  int64_t ResultFloats(int64_t count) const { return Aligned(count) * (value_pad_ + 2); }
+  static AttentionResult ResultAt(float* at, int64_t count) {
+    return {at, at + Aligned(count), at + 2 * Aligned(count)};
+  }
 
   int64_t Begin(int64_t position) const {
     return params_.window > 0 ? std::max<int64_t>(0, position - params_.window + 1) : 0;
@@ -87,11 +90,12 @@ class Attention {
     const int64_t total = rows.num_rows * group_;
     for (int64_t head = 0; head < params_.layout.num_heads; ++head) {
       for (int64_t first = 0; first < total; first += kQueryTile) {
-        Unit unit{&rows, head, first, std::min(kQueryTile, total - first), 0, 0, num_spans_};
+        Unit unit{&rows, head, first, std::min(kQueryTile, total - first), 0, 0, result_floats_};
         const int64_t last = rows.first_position + (first + unit.count - 1) / group_;
         unit.first_span = Begin(rows.first_position + first / group_) / kKvSpan;
         unit.end_span = last / kKvSpan + 1;
         num_spans_ += unit.end_span - unit.first_span;
+        result_floats_ += (unit.end_span - unit.first_span) * ResultFloats(unit.count);
         units_.push_back(unit);
       }
     }
@@ -150,11 +154,11 @@ class Attention {
   void RunUnit(const Unit& unit, int thread) const {
     const int64_t scratch_bytes = AttentionScratch(params_.layout);
     ThreadBuffers buffers(compute_, thread,
-                          scratch_bytes + kQueryTile * query_bytes_ + 2 * (ResultFloats() + 16) * 4 + 256);
+                          scratch_bytes + unit.count * query_bytes_ + 2 * ResultFloats(unit.count) * 4 + 256);
     std::byte* scratch = buffers.Bytes(scratch_bytes);
     std::byte* packed = buffers.Bytes(unit.count * query_bytes_);
-    const AttentionResult all = ResultAt(buffers.Floats(ResultFloats()));
-    const AttentionResult part = ResultAt(buffers.Floats(ResultFloats()));
+    const AttentionResult all = ResultAt(buffers.Floats(ResultFloats(unit.count)), unit.count);
+    const AttentionResult part = ResultAt(buffers.Floats(ResultFloats(unit.count)), unit.count);
     PackQueries(unit, packed);
     AttendSpan(unit, unit.first_span, packed, all, scratch);
     for (int64_t span = unit.first_span + 1; span < unit.end_span; ++span) {
@@ -167,10 +171,9 @@ class Attention {
   void RunSpansApart() {
     const auto num_units = static_cast<int64_t>(units_.size());
     const int64_t packed_bytes = kQueryTile * query_bytes_, scratch_bytes = AttentionScratch(params_.layout);
-    std::vector<float> memory(static_cast<size_t>(num_units * packed_bytes / 4 + 16));
-    auto* packed = reinterpret_cast<std::byte*>(memory.data());
-    packed += (64 - reinterpret_cast<uintptr_t>(packed) % 64) % 64;
-    std::vector<float> results(static_cast<size_t>(num_spans_ * ResultFloats()));
+    auto packed_buffer = compute_.buffers.Borrow<std::byte>(num_units * packed_bytes);
+    auto results = compute_.buffers.Borrow<float>(result_floats_);
+    std::byte* packed = packed_buffer.data();
     struct Task {
       const Unit* unit;
       int64_t index, span;
@@ -184,7 +187,8 @@ class Attention {
       PackQueries(units_[static_cast<size_t>(u)], packed + u * packed_bytes);
     });
     const auto result_of = [&](const Unit& unit, int64_t span) {
-      return ResultAt(results.data() + (unit.results_at + span - unit.first_span) * ResultFloats());
+      const int64_t at = unit.results_at + (span - unit.first_span) * ResultFloats(unit.count);
+      return ResultAt(results.data() + at, unit.count);
     };
     compute_.pool->ParallelFor(static_cast<int64_t>(tasks.size()), 1, [&](int64_t at, int64_t, int thread) {
       const Task& task = tasks[static_cast<size_t>(at)];
@@ -192,10 +196,13 @@ class Attention {
       AttendSpan(*task.unit, task.span, packed + task.index * packed_bytes, result_of(*task.unit, task.span),
                  buffers.Bytes(scratch_bytes));
     });
-    compute_.pool->ParallelFor(num_units * kQueryTile, 4, [&](int64_t begin, int64_t end, int) {
+    const int64_t tile = std::max_element(units_.begin(), units_.end(), [](const Unit& a, const Unit& b) {
+                           return a.count < b.count;
+                         })->count;
+    compute_.pool->ParallelFor(num_units * tile, 4, [&](int64_t begin, int64_t end, int) {
       for (int64_t at = begin; at < end; ++at) {
-        const Unit& unit = units_[static_cast<size_t>(at / kQueryTile)];
-        const int64_t i = at % kQueryTile;
+        const Unit& unit = units_[static_cast<size_t>(at / tile)];
+        const int64_t i = at % tile;
         if (i >= unit.count) continue;
         const AttentionResult all = result_of(unit, unit.first_span);
         for (int64_t span = unit.first_span + 1; span < unit.end_span; ++span) {
@@ -215,6 +222,7 @@ class Attention {
   int64_t value_pad_;
   int64_t query_bytes_;
   int64_t num_spans_ = 0;
+  int64_t result_floats_ = 0;  // of all spans apart
   std::vector<Unit> units_;
 };
 

@@ -89,10 +89,13 @@ void PackQuery(const KvLayout& layout, const float* query, float scale, std::byt
 
 // ---- scores
 
-// Eight tokens from `keys` on against Q queries; pair_bytes from one pair of tokens to the next.
+DS_INLINE void Prefetch(const std::byte* at) { _mm_prefetch(reinterpret_cast<const char*>(at), _MM_HINT_T0); }
+
+// Eight tokens from `keys` on against Q queries; pair_bytes from one pair of tokens to the next. Meanwhile
+// asks memory for as many bytes from `next` on, unless that is null.
 template <int Q>
 DS_INLINE void ScoresBF16(const std::byte* queries, int64_t query_bytes, const std::byte* keys,
-                          int64_t pair_bytes, float* scores) {
+                          int64_t pair_bytes, const std::byte* next, float* scores) {
   F sum[Q][4];
   for (int q = 0; q < Q; ++q) {
     for (int p = 0; p < 4; ++p) sum[q][p] = Set1(0);
@@ -100,6 +103,9 @@ DS_INLINE void ScoresBF16(const std::byte* queries, int64_t query_bytes, const s
   for (int64_t k = 0; k < pair_bytes; k += 64) {
     __m512i key[4];
     for (int p = 0; p < 4; ++p) key[p] = LoadBytes(keys + p * pair_bytes + k);
+    if (next != nullptr) {
+      for (int p = 0; p < 4; ++p) Prefetch(next + p * pair_bytes + k);
+    }
     for (int q = 0; q < Q; ++q) {
       const auto query = reinterpret_cast<__m512bh>(LoadBytes(queries + q * query_bytes + k));
       for (int p = 0; p < 4; ++p)
@@ -120,11 +126,12 @@ struct SectionQ8 {
   const int32_t* sums;
 };
 
-// Sixteen tokens from `keys` on against Q queries; quad_bytes from one quad of tokens to the next.
+// Sixteen tokens from `keys` on against Q queries; quad_bytes from one quad of tokens to the next; `next` as
+// above.
 template <int Q>
 DS_INLINE void ScoresQ8(const std::byte* queries, int64_t query_bytes, const std::byte* query_scales,
-                        const std::byte* keys, int64_t quad_bytes, const SectionQ8* sections,
-                        int64_t num_sections, float* scores) {
+                        const std::byte* keys, int64_t quad_bytes, const std::byte* next,
+                        const SectionQ8* sections, int64_t num_sections, float* scores) {
   F total[Q];
   int64_t at = 0;
   for (int64_t s = 0; s < num_sections; ++s) {
@@ -135,6 +142,9 @@ DS_INLINE void ScoresQ8(const std::byte* queries, int64_t query_bytes, const std
     for (const int64_t end = at + sections[s].bytes; at < end; at += 64) {
       __m512i key[4];
       for (int p = 0; p < 4; ++p) key[p] = LoadBytes(keys + p * quad_bytes + at);
+      if (next != nullptr) {
+        for (int p = 0; p < 4; ++p) Prefetch(next + p * quad_bytes + at);
+      }
       for (int q = 0; q < Q; ++q) {
         const __m512i query = LoadBytes(queries + q * query_bytes + at);
         for (int p = 0; p < 4; ++p) sum[q][p] = _mm512_dpbusd_epi32(sum[q][p], query, key[p]);
@@ -179,16 +189,28 @@ struct Block {
   int64_t query_bytes;
   int64_t num_queries;
   DS_INLINE const std::byte* Group(int64_t token) const { return part + token / kKvGroup * group_stride; }
+  // Asks memory for the values of tokens [t, t + count) of one group.
+  DS_INLINE void PrefetchValues(int64_t t, int64_t count) const {
+    if (g.shared_values) return;
+    const int64_t bytes = g.value_pad * (g.type == KvType::kBF16 ? 2 : 1);
+    const std::byte* from = Group(t) + g.values_at + t % kKvGroup * bytes;
+    for (int64_t at = 0; at < count * bytes; at += 64) Prefetch(from + at);
+  }
 };
 
 void BlockScoresBF16(const Block& b, float* scores) {
   const int64_t pair_bytes = b.g.key_pad * 4;
   for (int64_t t = b.seen.begin; t < b.seen.end; t += 8) {
-    const std::byte* keys = b.Group(t) + t % kKvGroup / 2 * pair_bytes;
+    const auto keys_of = [&](int64_t token) __attribute__((always_inline)) {
+      return b.Group(token) + token % kKvGroup / 2 * pair_bytes;
+    };
+    const std::byte* keys = keys_of(t);
+    const std::byte* next = t + 8 < b.seen.end ? keys_of(t + 8) : nullptr;
+    b.PrefetchValues(t, 8);
     InTiles(
         b.num_queries, [&](int64_t q, auto number) __attribute__((always_inline)) {
           ScoresBF16<decltype(number)::kValue>(b.queries + q * b.query_bytes, b.query_bytes, keys, pair_bytes,
-                                               scores + q * kKvBlock + t);
+                                               q == 0 ? next : nullptr, scores + q * kKvBlock + t);
         });
   }
 }
@@ -199,6 +221,9 @@ void BlockScoresQ8(const Block& b, float* scores) {
     const std::byte* group = b.Group(t);
     const int64_t slot = t % kKvGroup;
     const std::byte* keys = group + slot / 4 * quad_bytes;
+    const std::byte* next =
+        t + 16 < b.seen.end ? b.Group(t + 16) + (t + 16) % kKvGroup / 4 * quad_bytes : nullptr;
+    b.PrefetchValues(t, 16);
     SectionQ8 sections[2];
     for (int64_t s = 0; s < b.g.num_sections; ++s) {
       const auto* scales = reinterpret_cast<const float*>(group + b.g.key_scales_at[s]);
@@ -209,7 +234,7 @@ void BlockScoresQ8(const Block& b, float* scores) {
         b.num_queries, [&](int64_t q, auto number) __attribute__((always_inline)) {
           const std::byte* queries = b.queries + q * b.query_bytes;
           ScoresQ8<decltype(number)::kValue>(queries, b.query_bytes, queries + b.g.key_pad * 4, keys,
-                                             quad_bytes, sections, b.g.num_sections,
+                                             quad_bytes, q == 0 ? next : nullptr, sections, b.g.num_sections,
                                              scores + q * kKvBlock + t);
         });
   }
