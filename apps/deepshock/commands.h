@@ -31,6 +31,7 @@ Command AddVerify(CLI::App& program);
 Command AddEval(CLI::App& program);
 Command AddConvert(CLI::App& program);
 Command AddSynth(CLI::App& program);
+Command AddRepack(CLI::App& program);
 Command AddBench(CLI::App& program);
 
 }  // namespace deepshock

@@ -17,9 +17,9 @@ int main(int argc, char** argv) {
       "  deepshock inspect MODEL                         tell what a model is and what it needs\n"
       "deepshock COMMAND --help tells a command's options.");
   const std::vector<deepshock::Command> commands = {
-      deepshock::AddRun(app),   deepshock::AddInspect(app), deepshock::AddVerify(app),
-      deepshock::AddEval(app),  deepshock::AddConvert(app), deepshock::AddSynth(app),
-      deepshock::AddBench(app),
+      deepshock::AddRun(app),    deepshock::AddInspect(app), deepshock::AddVerify(app),
+      deepshock::AddEval(app),   deepshock::AddConvert(app), deepshock::AddSynth(app),
+      deepshock::AddRepack(app), deepshock::AddBench(app),
   };
   return deepshock::RunProgram(app, commands, argc, argv);
 }

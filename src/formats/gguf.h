@@ -122,6 +122,8 @@ class GgufWriter {
   // (general.alignment, split.*) are left out.
   void SetValue(std::string_view key, const GgufValue& value, GgufType scalar_type);
 
+  // Tensors begin at multiples of `alignment`, a power of two from 32 to 1 MiB; before any is declared.
+  void SetAlignment(uint32_t alignment);
   // dims outermost first. Refuses types GGUF does not have (F8E4M3, MXFP4 split).
   Status DeclareTensor(std::string_view name, DType dtype, std::span<const int64_t> dims);
   Status Begin();
@@ -149,6 +151,7 @@ class GgufWriter {
   std::string infos_;
   std::set<std::string, std::less<>> tensor_names_;
   std::vector<Declared> tensors_;
+  uint64_t alignment_ = 32;   // GGUF's default
   uint64_t next_offset_ = 0;  // of the next declared tensor's data
   size_t current_ = 0;        // the tensor being written
   int64_t written_ = 0;       // its bytes so far

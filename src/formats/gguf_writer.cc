@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
-#include <array>
+#include <bit>
 #include <cstring>
 #include <limits>
 #include <type_traits>
+#include <vector>
 
 #include "formats/gguf.h"
 #include "formats/gguf_types.h"
@@ -12,7 +13,6 @@ namespace deepshock {
 namespace {
 
 constexpr uint32_t kVersion = 3;
-constexpr int64_t kAlignment = kGgufDefaultAlignment;
 
 template <typename T>
 void Put(std::string* out, T value) {
@@ -168,6 +168,13 @@ void GgufWriter::SetValue(std::string_view key, const GgufValue& value, GgufType
 
 // ---- Tensors ----
 
+void GgufWriter::SetAlignment(uint32_t alignment) {
+  DS_CHECK(std::has_single_bit(alignment) && alignment >= 32 && alignment <= 1 << 20, "an alignment");
+  DS_CHECK(tensors_.empty(), "an alignment after a tensor");
+  alignment_ = alignment;
+  SetU32("general.alignment", alignment);
+}
+
 Status GgufWriter::DeclareTensor(std::string_view name, DType dtype, std::span<const int64_t> dims) {
   DS_CHECK(!begun_, "a tensor after Begin");
   DS_RETURN_IF_ERROR(CheckName("tensor", name).WithContext(path_));
@@ -182,7 +189,7 @@ Status GgufWriter::DeclareTensor(std::string_view name, DType dtype, std::span<c
   }
   DS_ASSIGN(const int64_t bytes, StoredBytes(dtype, dims).WithContext(context));
   uint64_t end;
-  if (__builtin_add_overflow(next_offset_, static_cast<uint64_t>(bytes) + kAlignment, &end)) {
+  if (__builtin_add_overflow(next_offset_, static_cast<uint64_t>(bytes) + alignment_, &end)) {
     return Fail("{}: expected fewer than 2^64 bytes of data, found more", context);
   }
   if (!tensor_names_.emplace(name).second) return Fail("{}: expected once, found twice", context);
@@ -193,14 +200,14 @@ Status GgufWriter::DeclareTensor(std::string_view name, DType dtype, std::span<c
   Put(&infos_, *type);
   Put(&infos_, next_offset_);
   tensors_.push_back({std::string(name), bytes});
-  next_offset_ = (next_offset_ + static_cast<uint64_t>(bytes) + kAlignment - 1) / kAlignment * kAlignment;
+  next_offset_ = (next_offset_ + static_cast<uint64_t>(bytes) + alignment_ - 1) / alignment_ * alignment_;
   return {};
 }
 
 Status GgufWriter::PadToAlignment() {
-  static constexpr std::array<std::byte, kAlignment> kZeros = {};
-  const int64_t past = file_.bytes_written() % kAlignment;
-  return past == 0 ? Status() : file_.Write(std::span(kZeros).first(static_cast<size_t>(kAlignment - past)));
+  const uint64_t past = static_cast<uint64_t>(file_.bytes_written()) % alignment_;
+  if (past == 0) return {};
+  return file_.Write(std::vector<std::byte>(static_cast<size_t>(alignment_ - past)));
 }
 
 Status GgufWriter::Begin() {

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Multi-head latent attention with keys and values expanded, for prompts: a query meets nope + rope and v
-// numbers a token instead of 2 kv_rank + rope, for the price of expanding every token once a pass. The
-// products with the expansion weights run through the attention kernels, latents as queries and weight rows
-// as keys, so that the expanded tokens come out in the type that those are fastest with.
+// numbers a token instead of 2 kv_rank + rope, for the price of expanding every token once a pass.
+// Interleaved expansion weights meet the latents in 8 bits. Products with others run through the attention
+// kernels, latents as queries and weight rows as keys. The expanded tokens are kept in the type that
+// attention is fastest with.
 #include <algorithm>
 #include <cstring>
 
@@ -26,12 +27,17 @@ class Expansion {
         a_(a),
         latents_(latents),
         rows_(rows),
+        w_(w),
         num_groups_(CeilDiv(rows.first_position + rows.num_rows, kKvGroup)) {
     const KvType type = latents.type == KvType::kF32 ? KvType::kF32 : kernels_.fast_type;
     weights_ = {type, 1, a.kv_lora_rank, 0, 0, true};
     expanded_ = {type, a.num_heads, int64_t{a.nope_dim} + a.rope_dim, a.v_head_dim, 0, false};
-    PackWeights(w);
-    PackLatents();
+    if (w.kv_b.interleaved) {
+      QuantizeLatents();
+    } else {
+      PackWeights(w);
+      PackLatents();
+    }
     ExpandTokens();
   }
   const KvLayout& layout() const { return expanded_; }
@@ -64,6 +70,25 @@ class Expansion {
     return to;
   }
 
+  // The stored latents in 8 bits, and their rotary parts in float32.
+  void QuantizeLatents() {
+    const int64_t pad = latents_.key_pad(), rank = a_.kv_lora_rank;
+    quantized_ = QuantizedBuffer(compute_, num_groups_ * kKvGroup, rank);
+    rotary_ = compute_.buffers.Borrow<float>(num_groups_ * kKvGroup * a_.rope_dim);
+    const QuantizedRows& to = quantized_.rows();
+    compute_.pool->ParallelFor(num_groups_, 1, [&](int64_t group, int64_t, int thread) {
+      float* key = compute_.Scratch(thread, pad);
+      for (int64_t token = group * kKvGroup; token < (group + 1) * kKvGroup; ++token) {
+        LoadKey(latents_, rows_.state + group * latents_.group_bytes(), token % kKvGroup, key);
+        const int64_t block = to.BlockIndex(token);
+        compute_.kernels->interleaved.quantize_row(key, to.num_blocks, kPanelRows,
+                                                   to.values + block * kQuantizedBlock, to.scales + block);
+        std::memcpy(rotary_.data() + token * a_.rope_dim, key + latents_.first_pad(),
+                    static_cast<size_t>(a_.rope_dim) * sizeof(float));
+      }
+    });
+  }
+
   // The stored latents as queries of the weights, and their rotary parts in float32.
   void PackLatents() {
     const int64_t pad = latents_.key_pad(), query_bytes = QueryBytes(weights_);
@@ -89,11 +114,16 @@ class Expansion {
       const int64_t head = at / tasks, first = at % tasks * kGroups;
       float* keys = compute_.Scratch(thread, kKvGroup * (key_dim + v + kKvBlock));
       float* values = keys + kKvGroup * key_dim;
-      const std::byte* weights = packed_weights_.data() + head * HeadBytes();
       for (int64_t group = first; group < std::min(first + kGroups, num_groups_); ++group) {
-        const std::byte* queries = packed_latents_.data() + group * kKvGroup * QueryBytes(weights_);
-        Multiply(weights, a_.nope_dim, queries, key_dim, keys, values + kKvGroup * v);
-        Multiply(weights + KeyGroups() * weights_.head_bytes(), v, queries, v, values, values + kKvGroup * v);
+        if (w_.kv_b.interleaved) {
+          MultiplyQuantized(head, group, keys, values);
+        } else {
+          const std::byte* weights = packed_weights_.data() + head * HeadBytes();
+          const std::byte* queries = packed_latents_.data() + group * kKvGroup * QueryBytes(weights_);
+          Multiply(weights, a_.nope_dim, queries, key_dim, keys, values + kKvGroup * v);
+          Multiply(weights + KeyGroups() * weights_.head_bytes(), v, queries, v, values,
+                   values + kKvGroup * v);
+        }
         for (int64_t slot = 0; slot < kKvGroup; ++slot) {
           std::memcpy(keys + slot * key_dim + a_.nope_dim,
                       rotary_.data() + (group * kKvGroup + slot) * a_.rope_dim,
@@ -104,6 +134,20 @@ class Expansion {
             tokens_.data() + group * expanded_.group_bytes() + head * expanded_.head_bytes());
       }
     });
+  }
+
+  // One head's keys [32, nope + rope] without the rotary part and values [32, v] of a group of tokens.
+  void MultiplyQuantized(int64_t head, int64_t group, float* keys, float* values) const {
+    const QuantizedRows& all = quantized_.rows();
+    const int64_t first = group * kKvGroup * all.num_blocks;  // a group is two whole panels
+    const QuantizedRows rows{kKvGroup, all.num_blocks, all.values + first * kQuantizedBlock,
+                             all.scales + first};
+    const int64_t key_row = head * (int64_t{a_.nope_dim} + a_.v_head_dim);
+    const Matrix key_up = RowsOf(w_.kv_b, key_row, a_.nope_dim);
+    const Matrix value_up = RowsOf(w_.kv_b, key_row + a_.nope_dim, a_.v_head_dim);
+    const InterleavedKernels& kernels = compute_.kernels->interleaved;
+    kernels.matmul(key_up, 0, key_up.rows, rows, nullptr, keys, expanded_.key_dim);
+    kernels.matmul(value_up, 0, value_up.rows, rows, nullptr, values, a_.v_head_dim);
   }
 
   // out [32 tokens, `stride`]: the first `count` of a row are the token's latent times weight rows.
@@ -125,10 +169,12 @@ class Expansion {
   const AttentionSpec& a_;
   const KvLayout& latents_;
   const AttentionRows& rows_;
+  const LayerWeights& w_;
   const int64_t num_groups_;
   KvLayout weights_;   // a head's weight rows: kv_rank dims a "token"
   KvLayout expanded_;  // nope + rope dims of keys, v of values, every head its own
   BufferPool::Buffer<std::byte> packed_weights_, packed_latents_, tokens_;
+  QuantizedBuffer quantized_;  // [tokens, kv_rank]
   BufferPool::Buffer<float> rotary_;
 };
 

@@ -2,6 +2,7 @@
 #include "model/interleave.h"
 
 #include <algorithm>
+#include <set>
 
 #include "base/huge_memory.h"
 #include "model/latent_weights.h"
@@ -29,30 +30,33 @@ bool StaysInRows(const ModelSpec& spec, const WeightDecl& decl) {
   return is_expansion && !HeadsAreGroups(spec.attention);
 }
 
-// The weights to rearrange, in the order of the files.
-std::vector<Job> Collect(const ModelSpec& spec, ModelWeights* weights) {
+bool AllInterleave(const ExpertWeights& w) {
+  return CanInterleave(w.gate) && CanInterleave(w.up) && CanInterleave(w.down);
+}
+
+// The experts, MLPs and latent expansions whose matrices cannot all change.
+std::set<const Matrix*> MatricesOfMixedSets(const ModelWeights& weights) {
+  std::set<const Matrix*> mixed;
+  const auto add = [&](const ExpertWeights& w) {
+    if (!AllInterleave(w)) mixed.insert({&w.gate, &w.up, &w.down});
+  };
+  const auto add_layer = [&](const LayerWeights& layer) {
+    add(layer.dense);
+    add(layer.shared);
+    if (!CanInterleave(layer.kv_b) || !CanInterleave(layer.k_b)) {
+      mixed.insert({&layer.kv_b, &layer.k_b, &layer.v_b});
+    }
+    for (const ExpertWeights& expert : layer.experts) add(expert);
+  };
+  for (const LayerWeights& layer : weights.layers) add_layer(layer);
+  for (const MtpWeights& mtp : weights.mtp) add_layer(mtp.layer);
+  return mixed;
+}
+
+// In the order of the files.
+std::vector<Job> Jobs(const ModelSpec& spec, ModelWeights* weights) {
   std::vector<Job> jobs;
-  const Status listed = VisitWeights(spec, *weights, [&](const WeightDecl& decl, Matrix& m) -> Status {
-    if (!StaysInRows(spec, decl) && CanInterleave(m)) jobs.push_back({&m, m});
-    return {};
-  });
-  DS_CHECK(listed.ok(), "listing does not fail");
-  const auto all_of = [](const ExpertWeights& w) {
-    return CanInterleave(w.gate) && CanInterleave(w.up) && CanInterleave(w.down);
-  };
-  const auto drop_parts = [&](const ExpertWeights& w) {
-    if (all_of(w)) return;
-    std::erase_if(jobs, [&](const Job& job) {
-      return job.view == &w.gate || job.view == &w.up || job.view == &w.down;
-    });
-  };
-  const auto drop_in_layer = [&](const LayerWeights& layer) {
-    drop_parts(layer.dense);
-    drop_parts(layer.shared);
-    for (const ExpertWeights& expert : layer.experts) drop_parts(expert);
-  };
-  for (const LayerWeights& layer : weights->layers) drop_in_layer(layer);
-  for (const MtpWeights& mtp : weights->mtp) drop_in_layer(mtp.layer);
+  for (const InterleavedWeight& w : PlanInterleaving(spec, weights)) jobs.push_back({w.view, *w.view});
   std::sort(jobs.begin(), jobs.end(), [](const Job& a, const Job& b) { return a.from.data < b.from.data; });
   return jobs;
 }
@@ -99,10 +103,21 @@ void Advise(const WeightSource& source, std::span<const Piece> pieces, const Adv
 
 }  // namespace
 
+std::vector<InterleavedWeight> PlanInterleaving(const ModelSpec& spec, ModelWeights* weights) {
+  const std::set<const Matrix*> mixed = MatricesOfMixedSets(*weights);
+  std::vector<InterleavedWeight> plan;
+  const Status listed = VisitWeights(spec, *weights, [&](const WeightDecl& decl, Matrix& m) -> Status {
+    if (!StaysInRows(spec, decl) && CanInterleave(m) && !mixed.contains(&m)) plan.push_back({decl, &m});
+    return {};
+  });
+  DS_CHECK(listed.ok(), "listing does not fail");
+  return plan;
+}
+
 Status InterleaveWeights(const ModelSpec& spec, const WeightSource& source, ThreadPool& pool,
                          ModelWeights* weights) {
   DS_ASSIGN(const std::shared_ptr<HugeMemory> derived, DeriveLatentWeights(spec, pool, weights));
-  std::vector<Job> jobs = Collect(spec, weights);
+  std::vector<Job> jobs = Jobs(spec, weights);
   int64_t size = 0;
   for (Job& job : jobs) {
     *job.view = InterleavedShape(job.from);

@@ -6,6 +6,7 @@
 #include "model/interleave.h"
 #include "model/model.h"
 #include "model/registry.h"
+#include "model/repacked.h"
 #include "model/source.h"
 
 namespace deepshock {
@@ -72,7 +73,18 @@ Result<std::unique_ptr<Model>> Model::Load(const std::string& path, const LoadOp
   } else {
     DS_ASSIGN(std::shared_ptr<const GgufFile> file, GgufFile::Open(path));
     DS_ASSIGN(model->spec_, SpecFromGguf(*file));
-    source = MakeGgufSource(std::move(file), *FindArchitecture(model->spec_.architecture), model->spec_);
+    const Architecture& architecture = *FindArchitecture(model->spec_.architecture);
+    if (IsRepacked(*file)) {
+      if (!options.interleave) {
+        return Fail(
+            "{}: a repacked file is multiplied by activations in 8 bits only; for float32 use the file "
+            "that it was made from",
+            path);
+      }
+      DS_ASSIGN(source, MakeRepackedSource(std::move(file), architecture, model->spec_));
+    } else {
+      source = MakeGgufSource(std::move(file), architecture, model->spec_);
+    }
   }
   DS_ASSIGN(model->weights_, LoadWeights(model->spec_, *source, options).WithContext(path));
   return model;
