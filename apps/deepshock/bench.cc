@@ -7,10 +7,13 @@
 #include <filesystem>
 #include <memory>
 
+#include "apps/common/generation_options.h"
 #include "apps/common/terminal.h"
 #include "apps/deepshock/commands.h"
 #include "base/json.h"
 #include "runtime/benchmark.h"
+#include "runtime/benchmark_drafts.h"
+#include "runtime/model_text.h"
 
 namespace deepshock {
 namespace {
@@ -22,6 +25,9 @@ struct Options : CommonOptions {
   int64_t prefill_chunk = 512;
   int64_t probe_mb = 1024;
   bool machine_only = false;
+  std::string prompt;
+  int64_t generate = 128;
+  GenerationFlags drafts;  // only --speculation and --draft_tokens
 };
 
 // What is printed besides the report.
@@ -142,10 +148,55 @@ Result<int> BenchMachine(const Options& options) {
   return 0;
 }
 
+// --prompt: what drafts gain on it.
+Result<DraftBenchReport> BenchDrafts(const Options& options, const Facts& facts, const Model& model,
+                                     Compute& compute, KvType kv_type) {
+  EngineOptions engine;
+  DS_RETURN_IF_ERROR(ApplySpeculationFlags(options.drafts, &engine));
+  DS_ASSIGN(const ModelText text, LoadModelText(facts.path));
+  DraftBenchOptions bench;
+  bench.prompt = text.EncodePrompt(options.prompt);
+  bench.tokens = options.generate;
+  bench.repetitions = options.repetitions;
+  bench.speculation = engine.speculation;
+  bench.draft_tokens = engine.draft_tokens;
+  bench.kv_type = kv_type;
+  Progress bar("generations", bench.repetitions + 1, options.quiet);
+  bench.progress = [&](int64_t done, int64_t) {
+    bar.Update(done);
+    return !Interrupted();
+  };
+  Result<DraftBenchReport> report = MeasureDrafts(model, compute, bench);
+  bar.Finish();
+  return report;
+}
+
+nlohmann::ordered_json ToJson(const DraftBenchReport& report) {
+  return {{"tokens_per_second", ToJson(report.drafted)},
+          {"tokens_per_second_without", ToJson(report.plain)},
+          {"gain", report.gain},
+          {"drafted_tokens", report.drafted_tokens},
+          {"accepted_tokens", report.accepted_tokens},
+          {"same_output", report.same_output}};
+}
+
+std::string ToTable(const DraftBenchReport& report, int64_t tokens) {
+  return fmt::format(
+      "\ngenerate {} from the prompt: {:.1f} tokens/s ({:.1f} to {:.1f}) without drafts, {:.1f} ({:.1f} to "
+      "{:.1f}) "
+      "with: {:.2f} times; {} of {} drafts right; {} output\n",
+      tokens, report.plain.median, report.plain.min, report.plain.max, report.drafted.median,
+      report.drafted.min, report.drafted.max, report.gain, report.accepted_tokens, report.drafted_tokens,
+      report.same_output ? "the same" : "DIFFERENT");
+}
+
 Result<int> Bench(const Options& options) {
   if (options.machine_only) return BenchMachine(options);
   BenchOptions bench;
   DS_ASSIGN(bench.tests, ParseBenchTests(options.tests).WithContext("--tests"));  // before loading
+  DS_ASSIGN(bench.kv_type, KvTypeByName(!options.kv_type.empty()           ? options.kv_type
+                                        : options.activations == "float32" ? "f32"
+                                                                           : "bf16"));
   bench.repetitions = options.repetitions;
   bench.prefill_chunk = options.prefill_chunk;
   bench.probe_bytes = options.probe_mb << 20;
@@ -175,9 +226,17 @@ Result<int> Bench(const Options& options) {
   facts.peak_memory = PeakMemory() - bench.probe_bytes;
   facts.kernels = machine.compute->kernels->name;
   facts.threads = machine.pool->num_threads();
-  DS_RETURN_IF_ERROR(WriteStdout(
-      options.json ? ToJson(*report, facts).dump(-1, ' ', false, Json::error_handler_t::replace) + "\n"
-                   : ToTable(*report, facts)));
+  nlohmann::ordered_json json = ToJson(*report, facts);
+  std::string table = ToTable(*report, facts);
+  if (!options.prompt.empty()) {
+    const auto drafts = BenchDrafts(options, facts, *model, *machine.compute, bench.kv_type);
+    if (!drafts.ok() && Interrupted()) return kExitInterrupted;
+    if (!drafts.ok()) return drafts.status().WithContext("--prompt");
+    json["drafts"] = ToJson(*drafts);
+    table += ToTable(*drafts, options.generate);
+  }
+  DS_RETURN_IF_ERROR(
+      WriteStdout(options.json ? json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n" : table));
   return 0;
 }
 
@@ -207,8 +266,22 @@ Command AddBench(CLI::App& program) {
       ->type_name("MB")
       ->capture_default_str()
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 20));
+  app->add_option("--prompt", options->prompt,
+                  "Also generate from this text, greedily, with and without drafts of next tokens")
+      ->type_name("TEXT");
+  app->add_option("--generate", options->generate, "Tokens to generate from it")
+      ->type_name("N")
+      ->capture_default_str()
+      ->check(CLI::Range(int64_t{2}, int64_t{1} << 24));
+  app->add_option("--speculation", options->drafts.speculation,
+                  "Who drafts: auto (while it pays), mtp, ngram (default: auto)")
+      ->check(CLI::IsMember({"auto", "mtp", "ngram"}));
+  app->add_option("--draft_tokens", options->drafts.draft_tokens,
+                  "Most tokens to guess for a pass (default: 3)")
+      ->type_name("N")
+      ->check(CLI::Range(1, kMaxDraftTokens));
   app->add_flag("--machine", options->machine_only, "Measure the machine's ceilings only, no model");
-  AddCommonOptions(*app, kComputeOptions | kActivationsOption | kJsonOption | kQuietOption, options.get());
+  AddCommonOptions(*app, kInferenceOptions | kJsonOption | kQuietOption, options.get());
   app->footer(
       "Bytes are those of the weights and states that a pass reads, each once; operations those of the "
       "weights'\n"
@@ -218,6 +291,7 @@ Command AddBench(CLI::App& program) {
       "Examples:\n"
       "  deepshock bench\n"
       "  deepshock bench v2-lite.gguf --threads 2 --tests pp:512,tg:64\n"
+      "  deepshock bench --tests tg:64 --prompt \"def main(\" --speculation mtp\n"
       "  deepshock bench v2-lite.gguf --json | jq '.tests[].tokens_per_second.median'");
   return {app, [options] { return Bench(*options); }};
 }

@@ -14,6 +14,7 @@ int64_t PeakInt8Avx2(int64_t rounds, int32_t* sink) {
   const __m256i a = _mm256_set1_epi8(1), ones = _mm256_set1_epi16(1);
   __m256i b = _mm256_set1_epi8(static_cast<char>(rounds & 1));
   __m256i sums[kSums] = {};
+  for (auto& sum : sums) asm volatile("" : "+x"(sum));  // not known to be equal, so all are computed
   for (int64_t r = 0; r < rounds; ++r) {
     for (int i = 0; i < kSums; ++i) {
       asm volatile("" : "+x"(b));  // not a constant: each sum needs a product of its own
@@ -29,6 +30,7 @@ int64_t PeakInt8Avx2(int64_t rounds, int32_t* sink) {
 int64_t PeakFloatAvx2(int64_t rounds, float* sink) {
   __m256 a = _mm256_set1_ps(static_cast<float>(rounds & 1));
   __m256 sums[kSums] = {};
+  for (auto& sum : sums) asm volatile("" : "+x"(sum));  // not known to be equal, so all are computed
   for (int64_t r = 0; r < rounds; ++r) {
     asm volatile("" : "+x"(a));
     for (int i = 0; i < kSums; ++i) sums[i] = _mm256_fmadd_ps(a, a, sums[i]);

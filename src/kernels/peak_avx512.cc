@@ -12,6 +12,7 @@ constexpr int kSums = 16;
 int64_t PeakFloatAvx512(int64_t rounds, float* sink) {
   __m512 a = _mm512_set1_ps(static_cast<float>(rounds & 1));
   __m512 sums[kSums] = {};
+  for (auto& sum : sums) asm volatile("" : "+v"(sum));  // not known to be equal, so all are computed
   for (int64_t r = 0; r < rounds; ++r) {
     asm volatile("" : "+v"(a));  // not a constant, so nothing leaves the loop
     for (int i = 0; i < kSums; ++i) sums[i] = _mm512_fmadd_ps(a, a, sums[i]);

@@ -13,6 +13,7 @@ int64_t PeakInt8Avx512Vnni(int64_t rounds, int32_t* sink) {
   const __m512i a = _mm512_set1_epi8(1);
   __m512i b = _mm512_set1_epi8(static_cast<char>(rounds & 1));
   __m512i sums[kSums] = {};
+  for (auto& sum : sums) asm volatile("" : "+v"(sum));  // not known to be equal, so all are computed
   for (int64_t r = 0; r < rounds; ++r) {
     asm volatile("" : "+v"(b));  // not a constant, so nothing leaves the loop
     for (int i = 0; i < kSums; ++i) sums[i] = _mm512_dpbusd_epi32(sums[i], a, b);

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "base/file_test_dir.h"
+#include "runtime/benchmark_drafts.h"
 #include "runtime/synth.h"
 
 namespace deepshock {
@@ -136,6 +137,30 @@ TEST_F(BenchmarkTest, TestsBeyondTheContextAreRefused) {
   EXPECT_FALSE(Run("").ok());
   options_.repetitions = 0;
   EXPECT_FALSE(Run("tg:1").ok());
+}
+
+TEST_F(BenchmarkTest, DraftsGiveTheSameOutput) {
+  Compute compute(BestKernels(), pool_);
+  DraftBenchOptions options;
+  options.prompt = {300, 301, 302, 300, 301, 302, 300, 301};
+  options.tokens = 40;
+  options.repetitions = 2;
+  for (const Speculation speculation : {Speculation::kMtp, Speculation::kNgram, Speculation::kAuto}) {
+    options.speculation = speculation;
+    const auto report = MeasureDrafts(*model_, compute, options);
+    ASSERT_TRUE(report.ok()) << report.message();
+    EXPECT_TRUE(report->same_output);
+    EXPECT_GT(report->plain.min, 0);
+    EXPECT_GT(report->gain, 0);
+    EXPECT_LE(report->accepted_tokens, report->drafted_tokens);
+    if (speculation == Speculation::kMtp) {
+      EXPECT_GT(report->drafted_tokens, 0);
+    }
+  }
+  options.tokens = 4096;
+  EXPECT_NE(MeasureDrafts(*model_, compute, options).message().find("4096"), std::string::npos);
+  options.prompt.clear();
+  EXPECT_FALSE(MeasureDrafts(*model_, compute, options).ok());
 }
 
 }  // namespace

@@ -254,6 +254,15 @@ TEST_F(Programs, BenchMeasuresAgainstItsCeilings) {
   for (const char* part : {"prompt of 32", "decode, after 32", "decode, 3 together", "tokens/s", "GB/s"}) {
     EXPECT_NE(table.out.find(part), std::string::npos) << part << " in " << table.out;
   }
+  const Outcome drafts = Deepshock("bench '" + kModel + "' --repetitions 2 --probe_mb 8 --tests tg:2 -q --json "
+                                   "--prompt 'def main(' --generate 48 --speculation mtp --kv_type f32");
+  ASSERT_EQ(drafts.exit_code, 0) << drafts.err;
+  const auto with_drafts = ParseJson(drafts.out);
+  ASSERT_TRUE(with_drafts.ok());
+  EXPECT_EQ((*with_drafts)["drafts"]["same_output"], true);
+  EXPECT_GT((*with_drafts)["drafts"]["accepted_tokens"].get<int>(), 10);  // the model was trained with its MTP layer
+  ExpectError(Deepshock("bench '" + kModel + "' -q --tests tg:2 --repetitions 1 --prompt x --generate 2048"),
+              {"--prompt", "2048"});
   ExpectError(Deepshock("bench '" + kModel + "' -q --tests tg:8:2045"), {"tg:8:2045", "2048"});
   ExpectError(Deepshock("bench '" + kModel + "' -q --tests prefill"), {"prefill", "pp:TOKENS"});
   EXPECT_EQ(Deepshock("bench '" + kModel + "' --repetitions 0").exit_code, 2);
