@@ -46,7 +46,8 @@ class SpeculationOnTinyMoe : public testing::Test {
   void SetUp() override {
     prompts_ = Prompts();
     if (prompts_.empty()) GTEST_SKIP() << "the tiny-moe reference is absent";
-    auto loaded = Model::Load(std::string(DEEPSHOCK_SOURCE_DIR) + "/models/tiny-moe.gguf");
+    auto loaded = Model::Load(std::string(DEEPSHOCK_SOURCE_DIR) + "/models/tiny-moe.gguf",
+                              {true, &pool_});  // as the engine computes by default
     ASSERT_TRUE(loaded.ok()) << loaded.message();
     model_ = std::move(*loaded);
     token_model_.emplace(*model_, compute_, model_->spec().context_length);
