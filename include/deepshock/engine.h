@@ -22,7 +22,7 @@ namespace deepshock {
 // Who guesses the next tokens, so that one pass of the model can check several at once. The output is the
 // same with and without; only speed differs.
 enum class Speculation {
-  kAuto,   // kMtp where the model has such a layer, else kNgram: as many drafts as pay, none where they lose
+  kAuto,  // kNgram, then kMtp where the model has such a layer: as many drafts as pay, none where they lose
   kOff,
   kMtp,    // the multi-token-prediction layer; always draft_tokens of them
   kNgram,  // what followed the last tokens when they occurred before; always up to draft_tokens

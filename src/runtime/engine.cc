@@ -90,9 +90,9 @@ Result<std::unique_ptr<Engine>> Engine::Load(const std::string& path, const Engi
   impl->token_model.emplace(*impl->model, *impl->compute, context_length, kv_type);
   scheduling.draft_tokens = options.draft_tokens;
   scheduling.adapt_drafts = options.speculation == Speculation::kAuto;
-  DS_ASSIGN(std::unique_ptr<DraftSource> drafts, MakeDraftSource(options.speculation, *impl->token_model));
+  DS_ASSIGN(DraftSources sources, MakeDraftSources(options.speculation, *impl->token_model));
   impl->scheduler.emplace(*impl->token_model, impl->text.tokenizer.get(), std::move(scheduling),
-                          std::move(drafts));
+                          std::move(sources));
   return std::unique_ptr<Engine>(new Engine(std::move(impl)));
 }
 

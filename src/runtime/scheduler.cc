@@ -2,6 +2,7 @@
 #include "runtime/scheduler.h"
 
 #include <algorithm>
+#include <limits>
 #include <random>
 #include <utility>
 
@@ -23,14 +24,14 @@ uint64_t RandomSeed() {
 }  // namespace
 
 Scheduler::Scheduler(TokenModel& model, const Tokenizer* tokenizer, SchedulerOptions options,
-                     std::unique_ptr<DraftSource> drafts)
-    : model_(model),
-      tokenizer_(tokenizer),
-      options_(std::move(options)),
-      drafts_(std::move(drafts)),
-      controller_(options_.draft_tokens) {
+                     DraftSources sources)
+    : model_(model), tokenizer_(tokenizer), options_(std::move(options)) {
   DS_CHECK(options_.batch_size >= 1 && options_.prefill_chunk >= 1, "scheduler options out of range");
-  DS_CHECK(options_.draft_tokens >= 0 && options_.draft_tokens <= kMaxDraftTokens, "too many drafts");
+  DS_CHECK(options_.draft_tokens >= 1 && options_.draft_tokens <= kMaxDraftTokens,
+           "draft_tokens out of range");
+  for (auto& source : sources) {
+    drafters_.push_back({std::move(source), SpeculationController(pass_costs_, options_.draft_tokens)});
+  }
 }
 
 Scheduler::~Scheduler() {
@@ -117,7 +118,7 @@ void Scheduler::Admit() {
     }
     const Status status = Prepare(sequence.get());
     if (status.ok()) {
-      controller_.OnNewSequence();
+      for (Drafter& drafter : drafters_) drafter.controller.OnNewSequence();
       running_.push_back(std::move(sequence));
     } else {
       Finish(sequence.get(), FinishReason::kError, status);
@@ -126,43 +127,63 @@ void Scheduler::Admit() {
 }
 
 void Scheduler::Draft() {
-  if (drafts_ == nullptr) return;
-  std::vector<Sequence*> generating;
+  std::vector<Sequence*> without;  // sequences that generate and have no drafts yet
   for (const auto& sequence : running_) {
     if (!sequence->done && sequence->num_computed + 1 == static_cast<int64_t>(sequence->tokens.size())) {
-      generating.push_back(sequence.get());
+      without.push_back(sequence.get());
     }
   }
-  const auto num_sequences = static_cast<int64_t>(generating.size());
-  if (num_sequences == 0) return;
-  const int num_drafts = options_.adapt_drafts ? controller_.Choose(num_sequences) : options_.draft_tokens;
+  const auto num_sequences = static_cast<int64_t>(without.size());
+  std::vector<int> lengths(drafters_.size(), options_.draft_tokens);
+  std::vector<double> rates(drafters_.size(), 0);
+  for (size_t i = 0; i < drafters_.size() && options_.adapt_drafts; ++i) {
+    SpeculationController& controller = drafters_[i].controller;
+    lengths[i] = controller.Choose(num_sequences);
+    rates[i] = controller.trying() ? std::numeric_limits<double>::infinity()
+                                   : controller.Rate(num_sequences, lengths[i]);
+  }
+  for (size_t i = 0; i < drafters_.size() && !without.empty(); ++i) {
+    // Those that come later may do better.
+    const int num_drafts = lengths[i];
+    if (num_drafts == 0 ||
+        *std::max_element(rates.begin() + static_cast<std::ptrdiff_t>(i), rates.end()) > rates[i])
+      continue;
+    const Status status = DraftWith(i, num_drafts, without);
+    for (Sequence* sequence : without) {
+      if (!status.ok()) Finish(sequence, FinishReason::kError, status);
+    }
+    std::erase_if(without,
+                  [](const Sequence* sequence) { return sequence->done || !sequence->drafts.empty(); });
+  }
+}
+
+Status Scheduler::DraftWith(size_t drafter, int num_drafts, const std::vector<Sequence*>& sequences) {
   std::vector<DraftRequest> requests;
   bool catching_up = false;  // on a prompt, or on what was computed without drafts: no measure of drafting
-  for (Sequence* sequence : generating) {
+  for (Sequence* sequence : sequences) {
     // One token comes out of the pass anyway.
-    int64_t wanted = std::min<int64_t>(num_drafts, TokensLeft(*sequence) - 1);
-    if (wanted < 1) continue;
+    const int64_t wanted = std::min<int64_t>(num_drafts, TokensLeft(*sequence) - 1);
     SequenceState& state = *sequence->state;
-    if (!state.kv.Reserve(sequence->num_computed + 1 + wanted).ok()) continue;
+    if (wanted < 1 || !state.kv.Reserve(sequence->num_computed + 1 + wanted).ok()) continue;
     catching_up = catching_up || state.mtp.num_waiting > kMaxDraftTokens + 1;
+    sequence->drafter = drafter;
     requests.push_back({&state, sequence->tokens, sequence->sampler.get(), wanted, &sequence->drafts});
   }
-  if (requests.empty()) return;
+  if (requests.empty()) return {};
   const Clock::time_point start = Clock::now();
-  const Status status = drafts_->Draft(requests);
-  if (!catching_up) controller_.OnDrafted(num_sequences, num_drafts, Seconds(Clock::now() - start));
-  for (Sequence* sequence : generating) {
-    std::vector<int32_t>& drafts = sequence->drafts;
-    if (!status.ok()) {
-      drafts.clear();
-      Finish(sequence, FinishReason::kError, status);
-      continue;
-    }
+  DS_RETURN_IF_ERROR(drafters_[drafter].source->Draft(requests));
+  if (!catching_up) {
+    drafters_[drafter].controller.OnDrafted(static_cast<int64_t>(sequences.size()), num_drafts,
+                                            Seconds(Clock::now() - start));
+  }
+  for (Sequence* sequence : sequences) {
     // Nothing follows the end.
+    std::vector<int32_t>& drafts = sequence->drafts;
     const auto end = std::find_if(drafts.begin(), drafts.end(),
                                   [&](int32_t token) { return IsStopToken(*sequence, token); });
     if (end != drafts.end()) drafts.erase(end + 1, drafts.end());
   }
+  return {};
 }
 
 std::vector<Scheduler::Part> Scheduler::Plan() {
@@ -204,7 +225,7 @@ Status Scheduler::Compute(std::vector<Part>& parts) {
   }
   const Clock::time_point start = Clock::now();
   DS_RETURN_IF_ERROR(model_.Forward(chunks, &output_));
-  if (generating) controller_.OnPass(static_cast<int64_t>(num_tokens), Seconds(Clock::now() - start));
+  if (generating) pass_costs_.Add(static_cast<int64_t>(num_tokens), Seconds(Clock::now() - start));
 
   std::span<const float> logits = output_.logits, hidden = output_.hidden;
   const auto vocab_size = static_cast<size_t>(model_.vocab_size()), width = hidden.size() / num_tokens;
@@ -216,8 +237,8 @@ Status Scheduler::Compute(std::vector<Part>& parts) {
     SequenceState& state = *sequence.state;
     state.tokens.insert(state.tokens.end(), part.tokens.begin(), part.tokens.end());
     sequence.num_computed = state.kv.length() - static_cast<int64_t>(sequence.drafts.size());
-    if (drafts_ != nullptr) {
-      drafts_->OnComputed(state, hidden.first(num_hidden), static_cast<int64_t>(part.tokens.size()));
+    for (Drafter& drafter : drafters_) {
+      drafter.source->OnComputed(state, hidden.first(num_hidden), static_cast<int64_t>(part.tokens.size()));
     }
     hidden = hidden.subspan(num_hidden);
   }
@@ -279,7 +300,7 @@ void Scheduler::Advance(const Part& part) {
 
   const auto num_drafts = static_cast<int>(drafts.size());
   const int num_right = std::min(static_cast<int>(drawn.size()) - (status.ok() ? 1 : 0), num_drafts);
-  controller_.OnChecked(num_drafts, num_right);
+  if (num_drafts > 0) drafters_[sequence->drafter].controller.OnChecked(num_drafts, num_right);
   sequence->result.drafted_tokens += num_drafts;
   for (size_t i = 0; i < drawn.size(); ++i) {
     // A receiver that has cancelled its request gets no more of them.

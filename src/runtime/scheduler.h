@@ -37,10 +37,11 @@ struct SchedulerOptions {
 
 class Scheduler {
  public:
-  // `drafts`: null for no speculation. Without a tokenizer results carry tokens and no text, and stop strings
-  // are refused. Both must outlive this.
+  // `sources`: who drafts, the cheapest first; each is asked where those before it had no guess. None: no
+  // speculation. Without a tokenizer results carry tokens and no text, and stop strings are refused. Both
+  // must outlive this.
   Scheduler(TokenModel& model, const Tokenizer* tokenizer, SchedulerOptions options,
-            std::unique_ptr<DraftSource> drafts = nullptr);
+            DraftSources sources = {});
   ~Scheduler();
 
   uint64_t Submit(GenerationRequest request);
@@ -60,6 +61,7 @@ class Scheduler {
     SequenceState* state = nullptr;
     std::vector<int32_t> tokens;  // prompt and output
     std::vector<int32_t> drafts;  // guessed to follow; in the next pass
+    size_t drafter = 0;           // whose guess they are
     int64_t num_computed = 0;     // tokens in the state, but for drafts that have not been found right
     std::unique_ptr<Sampler> sampler;
     std::unique_ptr<StreamDecoder> decoder;
@@ -79,6 +81,7 @@ class Scheduler {
   };
   // Fills Sequence::drafts of those that generate.
   void Draft();
+  Status DraftWith(size_t drafter, int num_drafts, const std::vector<Sequence*>& sequences);
   std::vector<Part> Plan();
   Status Compute(std::vector<Part>& parts);
   // Draws as many tokens as one sequence's logits tell, and streams them.
@@ -102,8 +105,12 @@ class Scheduler {
   std::deque<std::unique_ptr<Sequence>> waiting_;
   std::vector<std::unique_ptr<Sequence>> running_;
   ForwardOutput output_;
-  std::unique_ptr<DraftSource> drafts_;  // null: no speculation
-  SpeculationController controller_;
+  struct Drafter {
+    std::unique_ptr<DraftSource> source;
+    SpeculationController controller;
+  };
+  std::vector<Drafter> drafters_;
+  PassCosts pass_costs_;
 };
 
 }  // namespace deepshock

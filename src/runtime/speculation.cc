@@ -6,8 +6,8 @@
 namespace deepshock {
 namespace {
 
-// An n-gram counts from two tokens on; longer ones than this tell no more.
-constexpr size_t kMinNgram = 2, kMaxNgram = 6;
+// An n-gram counts from three tokens on; longer ones than the longest tell no more.
+constexpr size_t kMinNgram = 3, kMaxNgram = 6;
 // Tokens that are searched: microseconds, against the milliseconds of a pass.
 constexpr size_t kMaxLookBack = 1 << 15;
 
@@ -84,13 +84,17 @@ Status NgramDrafts::Draft(std::span<DraftRequest> requests) {
   return {};
 }
 
-Result<std::unique_ptr<DraftSource>> MakeDraftSource(Speculation kind, TokenModel& model) {
-  if (kind == Speculation::kAuto) kind = model.has_mtp() ? Speculation::kMtp : Speculation::kNgram;
-  if (kind == Speculation::kOff) return std::unique_ptr<DraftSource>();
-  if (kind == Speculation::kNgram) return std::unique_ptr<DraftSource>(new NgramDrafts);
-  if (!model.has_mtp())
+Result<DraftSources> MakeDraftSources(Speculation kind, TokenModel& model) {
+  if (kind == Speculation::kMtp && !model.has_mtp()) {
     return Fail("speculation mtp: the model has no multi-token-prediction layer; use ngram");
-  return std::unique_ptr<DraftSource>(new MtpDrafts(model));
+  }
+  DraftSources sources;
+  if (kind == Speculation::kNgram || kind == Speculation::kAuto)
+    sources.push_back(std::make_unique<NgramDrafts>());
+  if (kind == Speculation::kMtp || (kind == Speculation::kAuto && model.has_mtp())) {
+    sources.push_back(std::make_unique<MtpDrafts>(model));
+  }
+  return sources;
 }
 
 }  // namespace deepshock

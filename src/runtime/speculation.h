@@ -30,7 +30,7 @@ struct DraftRequest {
 class DraftSource {
  public:
   virtual ~DraftSource() = default;
-  // Fails only when the model does.
+  // Drafts are empty before. Fails only when the model does.
   virtual Status Draft(std::span<DraftRequest> requests) = 0;
   // The state has grown by n tokens; hidden [n, H] is what the model put out for them.
   virtual void OnComputed(SequenceState& /*state*/, std::span<const float> /*hidden*/, int64_t /*n*/) {}
@@ -55,7 +55,8 @@ class NgramDrafts final : public DraftSource {
   Status Draft(std::span<DraftRequest> requests) override;
 };
 
-// Null for Speculation::kOff. Fails where the model lacks what is asked for.
-Result<std::unique_ptr<DraftSource>> MakeDraftSource(Speculation kind, TokenModel& model);
+using DraftSources = std::vector<std::unique_ptr<DraftSource>>;
+// In the order in which the scheduler is to ask them. Fails where the model lacks what is asked for.
+Result<DraftSources> MakeDraftSources(Speculation kind, TokenModel& model);
 
 }  // namespace deepshock

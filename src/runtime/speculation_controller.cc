@@ -24,18 +24,33 @@ int64_t Bucket(int64_t n) {
 
 }  // namespace
 
-void SpeculationController::Cost::Add(double seconds) {
-  last_[static_cast<size_t>(num_added_++) % kKept] = seconds;
-}
+void MeasuredCost::Add(double seconds) { last_[static_cast<size_t>(num_added_++) % kKept] = seconds; }
 
-double SpeculationController::Cost::seconds() const {
+double MeasuredCost::seconds() const {
   std::array<double, kKept> sorted = last_;
   const size_t n = std::min(kKept, static_cast<size_t>(num_added_));
   std::sort(sorted.begin(), sorted.begin() + static_cast<std::ptrdiff_t>(n));
   return sorted[(n - 1) / 2];
 }
 
-SpeculationController::SpeculationController(int max_drafts) : max_drafts_(max_drafts) {
+void PassCosts::Add(int64_t num_rows, double seconds) { by_rows_[Bucket(num_rows)].Add(seconds); }
+
+double PassCosts::Seconds(int64_t num_rows) const {
+  const int64_t rows = Bucket(num_rows);
+  const auto above = by_rows_.lower_bound(rows);
+  if (above == by_rows_.end()) return by_rows_.empty() ? 0 : std::prev(above)->second.seconds();
+  const double seconds = above->second.seconds();
+  if (above->first == rows) return seconds;
+  const double share = static_cast<double>(rows) / static_cast<double>(above->first);
+  if (above == by_rows_.begin()) return seconds * share;
+  const auto below = std::prev(above);
+  const double from = below->second.seconds();
+  return from + (seconds - from) * static_cast<double>(rows - below->first) /
+                    static_cast<double>(above->first - below->first);
+}
+
+SpeculationController::SpeculationController(const PassCosts& passes, int max_drafts)
+    : passes_(passes), max_drafts_(max_drafts) {
   DS_CHECK(max_drafts >= 0 && max_drafts <= kMaxDrafts, "draft length out of range");
   checked_.fill(kPriorChecked);
   right_.fill(kPriorChecked * kPriorRight);
@@ -45,11 +60,8 @@ void SpeculationController::OnDrafted(int64_t num_sequences, int num_drafts, dou
   drafting_[{Bucket(num_sequences), num_drafts}].Add(seconds);
 }
 
-void SpeculationController::OnPass(int64_t num_rows, double seconds) {
-  passes_[Bucket(num_rows)].Add(seconds);
-}
-
 void SpeculationController::OnChecked(int num_drafts, int num_right) {
+  if (tries_left_ > 0) --tries_left_;
   for (int i = 0; i < std::min(num_drafts, num_right + 1); ++i) {
     const auto at = static_cast<size_t>(i);
     checked_[at] = checked_[at] * kFade + 1;
@@ -57,26 +69,10 @@ void SpeculationController::OnChecked(int num_drafts, int num_right) {
   }
 }
 
-// Between two measured numbers of rows on the line through them. Beyond, with hope: more rows for no more
-// time, fewer rows for proportionally less, so that what was never measured gets its try.
-double SpeculationController::PassSeconds(int64_t num_rows) const {
-  const int64_t rows = Bucket(num_rows);
-  const auto above = passes_.lower_bound(rows);
-  if (above == passes_.end()) return passes_.empty() ? 0 : std::prev(above)->second.seconds();
-  const double seconds = above->second.seconds();
-  if (above->first == rows) return seconds;
-  const double share = static_cast<double>(rows) / static_cast<double>(above->first);
-  if (above == passes_.begin()) return seconds * share;
-  const auto below = std::prev(above);
-  const double from = below->second.seconds();
-  return from + (seconds - from) * static_cast<double>(rows - below->first) /
-                    static_cast<double>(above->first - below->first);
-}
-
 double SpeculationController::Rate(int64_t num_sequences, int num_drafts) const {
   double tokens = 1, reached = 1;
   for (size_t i = 0; i < static_cast<size_t>(num_drafts); ++i) tokens += reached *= right_[i] / checked_[i];
-  double seconds = PassSeconds(num_sequences * (num_drafts + 1));
+  double seconds = passes_.Seconds(num_sequences * (num_drafts + 1));
   const auto drafting = drafting_.find({Bucket(num_sequences), num_drafts});
   if (num_drafts > 0 && drafting != drafting_.end()) seconds += drafting->second.seconds();
   return static_cast<double>(num_sequences) * tokens / std::max(seconds, 1e-9);
@@ -99,7 +95,7 @@ int SpeculationController::Choose(int64_t num_sequences) {
   if (best != chosen_) interval_ = kFirstInterval;
   chosen_ = best;
   if (tries_left_ > 0) {
-    --tries_left_;
+    if (trying_ == 0) --tries_left_;
     return trying_;
   }
   if (max_drafts_ > 0 && ++since_try_ > interval_) {
@@ -112,7 +108,7 @@ int SpeculationController::Choose(int64_t num_sequences) {
       if (trying_ != chosen_) break;
     }
     if (trying_ != chosen_) {
-      tries_left_ = kTryPasses - 1;
+      tries_left_ = trying_ == 0 ? kTryPasses - 1 : kTryPasses;
       return trying_;
     }
   }

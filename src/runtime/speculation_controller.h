@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// SpeculationController: how many tokens to draft for each sequence, so that the most tokens a second come
-// out. It knows nothing of models or machines: it measures how often drafts are right, what a pass of so many
-// rows takes and what drafting takes, and tries another length now and then, since all three change with the
-// text, the depth and the load. Owned by the scheduler, on its thread; its choices never change output.
+// SpeculationController: how many tokens a source drafts for each sequence, so that the most tokens a second
+// come out. It knows nothing of models or machines: it measures how often drafts are right, what a pass of so
+// many rows takes and what drafting takes, and tries another length now and then, since all three change with
+// the text, the depth and the load. Owned by the scheduler, on its thread; its choices never change output.
 #pragma once
 
 #include <array>
@@ -13,17 +13,42 @@
 
 namespace deepshock {
 
+// The median of the last few times: what else the machine does shows as single long ones.
+class MeasuredCost {
+ public:
+  void Add(double seconds);
+  double seconds() const;
+
+ private:
+  static constexpr size_t kKept = 7;
+  std::array<double, kKept> last_{};
+  int64_t num_added_ = 0;
+};
+
+// What the model's passes take that hold no prompt.
+class PassCosts {
+ public:
+  void Add(int64_t num_rows, double seconds);
+  // Between two measured numbers of rows on the line through them. Beyond, with hope: more rows for no more
+  // time, fewer rows for proportionally less, so that what was never measured gets its try.
+  double Seconds(int64_t num_rows) const;
+
+ private:
+  std::map<int64_t, MeasuredCost> by_rows_;
+};
+
 class SpeculationController {
  public:
-  explicit SpeculationController(int max_drafts);
+  // `passes` is shared by all sources and outlives this.
+  SpeculationController(const PassCosts& passes, int max_drafts);
 
   // Drafts for each of `num_sequences` in the next pass; 0: none.
   int Choose(int64_t num_sequences);
+  // Whether that was only to learn something.
+  bool trying() const { return tries_left_ > 0; }
 
-  // What then happened: drafting took so long, the pass took so long, and of one sequence's drafts the first
-  // `num_right` were right.
+  // What then happened: drafting took so long, and of one sequence's drafts the first `num_right` were right.
   void OnDrafted(int64_t num_sequences, int num_drafts, double seconds);
-  void OnPass(int64_t num_rows, double seconds);
   void OnChecked(int num_drafts, int num_right);
   // Another text: what was measured of the last one may not hold.
   void OnNewSequence() { interval_ = kFirstInterval; }
@@ -34,28 +59,14 @@ class SpeculationController {
  private:
   static constexpr int kMaxDrafts = 16;
   // Passes between two tries: more and more while they change nothing.
-  static constexpr int kFirstInterval = 32, kLastInterval = 256;
+  static constexpr int kFirstInterval = 32, kLastInterval = 512;
   static constexpr int kTryPasses = 2;
 
-  // The median of the last few times: what else the machine does shows as single long ones.
-  class Cost {
-   public:
-    void Add(double seconds);
-    double seconds() const;
-    int64_t num_added() const { return num_added_; }
-
-   private:
-    static constexpr size_t kKept = 5;
-    std::array<double, kKept> last_{};
-    int64_t num_added_ = 0;
-  };
-
   int Best(int64_t num_sequences) const;
-  double PassSeconds(int64_t num_rows) const;
 
+  const PassCosts& passes_;
   int max_drafts_;
-  std::map<int64_t, Cost> passes_;                    // by rows
-  std::map<std::pair<int64_t, int>, Cost> drafting_;  // by sequences and drafts
+  std::map<std::pair<int64_t, int>, MeasuredCost> drafting_;  // by sequences and drafts
   // [i]: of the drafts number i that were preceded by right ones only, how many there were and were right;
   // both fade.
   std::array<double, kMaxDrafts> checked_, right_;

@@ -58,9 +58,9 @@ class SpeculationOnTinyMoe : public testing::Test {
     outcome.tokens.resize(prompts_.size());
     SchedulerOptions options{batch_size, 512, model_->spec().eos_tokens, std::max(draft_tokens, 1),
                              kind == Speculation::kAuto};
-    auto drafts = MakeDraftSource(kind, *token_model_);
-    EXPECT_TRUE(drafts.ok()) << drafts.message();
-    Scheduler scheduler(*token_model_, nullptr, options, std::move(*drafts));
+    auto sources = MakeDraftSources(kind, *token_model_);
+    EXPECT_TRUE(sources.ok()) << sources.message();
+    Scheduler scheduler(*token_model_, nullptr, options, std::move(*sources));
     for (size_t i = 0; i < prompts_.size(); ++i) {
       GenerationRequest request;
       request.prompt = prompts_[i];
