@@ -17,12 +17,28 @@ Status CheckRange(const char* name, double value, double low, double high) {
 
 // Fails on logits that no softmax can take, which means broken weights or a broken kernel.
 Status CheckLogits(std::span<const float> logits) {
-  for (size_t i = 0; i < logits.size(); ++i) {
-    if (!(logits[i] < std::numeric_limits<float>::infinity())) [[unlikely]] {
-      return Fail("logits: expected finite numbers, found {} for token {}", logits[i], i);
-    }
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  int num_broken = 0;  // counted, not searched for: a loop without exits is computed several at a time
+  for (const float logit : logits) num_broken += logit < kInfinity ? 0 : 1;
+  if (num_broken == 0) [[likely]]
+    return {};
+  const auto broken = std::find_if(logits.begin(), logits.end(), [](float x) { return !(x < kInfinity); });
+  return Fail("logits: expected finite numbers, found {} for token {}", *broken, broken - logits.begin());
+}
+
+// The first of the largest, so ties go to the lower id. No NaN among them, and at least one.
+size_t ArgMax(std::span<const float> values) {
+  constexpr size_t kLanes = 16;
+  float lanes[kLanes];
+  std::fill_n(lanes, kLanes, values[0]);
+  size_t i = 0;
+  for (; i + kLanes <= values.size(); i += kLanes) {
+    for (size_t l = 0; l < kLanes; ++l) lanes[l] = values[i + l] > lanes[l] ? values[i + l] : lanes[l];
   }
-  return {};
+  float largest = lanes[0];
+  for (const float lane : lanes) largest = std::max(largest, lane);
+  for (; i < values.size(); ++i) largest = std::max(largest, values[i]);
+  return static_cast<size_t>(std::find(values.begin(), values.end(), largest) - values.begin());
 }
 
 }  // namespace
@@ -74,6 +90,11 @@ Sampler::Sampler(const SamplingOptions& options, uint64_t seed, std::span<const 
     : options_(options), seed_(seed) {
   if (options_.repetition_penalty == 1.0) return;
   for (const int32_t token : prompt) ++seen_[token];
+}
+
+bool Sampler::ChangesLogits() const {
+  return !options_.logit_bias.empty() || options_.repetition_penalty != 1 || options_.presence_penalty != 0 ||
+         options_.frequency_penalty != 0;
 }
 
 void Sampler::ApplyBiasAndPenalties() {
@@ -155,17 +176,18 @@ int32_t Sampler::Draw() const {
 }
 
 Result<int32_t> Sampler::Pick(std::span<const float> logits) {
-  logits_.assign(logits.begin(), logits.end());
-  ApplyBiasAndPenalties();
-  const auto largest = std::max_element(logits_.begin(), logits_.end());
-  if (largest == logits_.end() || !std::isfinite(*largest)) {
-    return Fail("logits: no token of {} can be drawn", logits.size());
+  if (logits.empty()) return Fail("logits: expected some, found none");
+  if (ChangesLogits()) {
+    logits_.assign(logits.begin(), logits.end());
+    ApplyBiasAndPenalties();
+    logits = logits_;
   }
-  largest_ = *largest;
-  // The first of the largest, so ties go to the lower id.
-  if (options_.temperature <= 0) return static_cast<int32_t>(largest - logits_.begin());
+  const size_t likeliest = ArgMax(logits);
+  largest_ = logits[likeliest];
+  if (!std::isfinite(largest_)) return Fail("logits: no token of {} can be drawn", logits.size());
+  if (options_.temperature <= 0) return static_cast<int32_t>(likeliest);
   candidates_.clear();
-  for (size_t i = 0; i < logits_.size(); ++i) candidates_.push_back({logits_[i], static_cast<int32_t>(i)});
+  for (size_t i = 0; i < logits.size(); ++i) candidates_.push_back({logits[i], static_cast<int32_t>(i)});
   KeepTopK();
   KeepTopP();
   KeepMinP();

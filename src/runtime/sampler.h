@@ -60,6 +60,7 @@ class Sampler {
   // Counts a token as output, or takes that back.
   void Count(int32_t token, int64_t by);
   Result<int32_t> Pick(std::span<const float> logits);
+  bool ChangesLogits() const;
   void ApplyBiasAndPenalties();
   void KeepTopK();
   void KeepTopP();
@@ -75,7 +76,7 @@ class Sampler {
   int64_t num_output_ = 0;
   std::unordered_map<int32_t, int64_t> output_counts_;
   std::unordered_map<int32_t, int64_t> seen_;  // prompt and output; empty without a repetition penalty
-  std::vector<float> logits_;                  // [V] after bias and penalties
+  std::vector<float> logits_;                  // [V] after bias and penalties, where there are any
   std::vector<Candidate> candidates_;
   float largest_ = 0;
 };

@@ -225,7 +225,8 @@ Status Scheduler::Compute(std::vector<Part>& parts) {
   }
   const Clock::time_point start = Clock::now();
   DS_RETURN_IF_ERROR(model_.Forward(chunks, &output_));
-  if (generating) pass_costs_.Add(static_cast<int64_t>(num_tokens), Seconds(Clock::now() - start));
+  pass_seconds_ = Seconds(Clock::now() - start);
+  measured_rows_ = generating ? static_cast<int64_t>(num_tokens) : 0;
 
   std::span<const float> logits = output_.logits, hidden = output_.hidden;
   const auto vocab_size = static_cast<size_t>(model_.vocab_size()), width = hidden.size() / num_tokens;
@@ -262,6 +263,7 @@ bool Scheduler::Step() {
         Advance(part);
       }
     }
+    if (status.ok() && measured_rows_ > 0) pass_costs_.Add(measured_rows_, pass_seconds_);
   }
   RemoveDone();
   return num_requests() > 0;
@@ -291,6 +293,7 @@ void Scheduler::Advance(const Part& part) {
   // A token after each draft that was right, and one more.
   std::vector<int32_t> drawn;
   Status status;
+  const Clock::time_point start = Clock::now();
   do {
     const Result<int32_t> token = sequence->sampler->Next(logits(drawn.size()));
     status = token.status();
@@ -298,6 +301,7 @@ void Scheduler::Advance(const Part& part) {
     drawn.push_back(*token);
   } while (drawn.size() <= drafts.size() && drawn.back() == drafts[drawn.size() - 1]);
 
+  pass_seconds_ += Seconds(Clock::now() - start);
   const auto num_drafts = static_cast<int>(drafts.size());
   const int num_right = std::min(static_cast<int>(drawn.size()) - (status.ok() ? 1 : 0), num_drafts);
   if (num_drafts > 0) drafters_[sequence->drafter].controller.OnChecked(num_drafts, num_right);

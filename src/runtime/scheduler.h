@@ -111,6 +111,8 @@ class Scheduler {
   };
   std::vector<Drafter> drafters_;
   PassCosts pass_costs_;
+  double pass_seconds_ = 0;    // of the last pass and of drawing from it
+  int64_t measured_rows_ = 0;  // in it; 0 when it held prompts, and tells nothing about drafts
 };
 
 }  // namespace deepshock

@@ -13,7 +13,7 @@ constexpr double kPriorChecked = 4, kPriorRight = 0.7;
 // What one more observation leaves of the earlier ones: about the last hundred count.
 constexpr double kFade = 0.99;
 // Another length must promise this much more: less is noise.
-constexpr double kWorthChanging = 1.02;
+constexpr double kWorthChanging = 1.04;
 
 // Rows that are so many that one more or less is all the same share a measurement.
 int64_t Bucket(int64_t n) {
