@@ -91,6 +91,19 @@ TEST(Sampler, GreedyTakesTheLikeliestAndTiesGoToTheLowerId) {
   EXPECT_EQ(NextToken(greedy, {-1e30f, -1e30f}), 0);
 }
 
+TEST(Sampler, TheLikeliestIsFoundAnywhere) {
+  SamplingOptions greedy;
+  greedy.temperature = 0;
+  for (const size_t size : {1, 2, 15, 16, 17, 31, 32, 33, 100}) {
+    for (size_t at = 0; at < size; ++at) {
+      std::vector<float> logits(size, -2.0f);
+      logits[at] = -1.0f;
+      if (at + 1 < size) logits[size - 1] = -1.0f;
+      EXPECT_EQ(NextToken(greedy, logits), static_cast<int32_t>(at)) << size;
+    }
+  }
+}
+
 TEST(Sampler, TinyTemperatureIsGreedy) {
   SamplingOptions options;
   options.temperature = 1e-300;
@@ -229,6 +242,44 @@ TEST(Sampler, SameSeedSameTokens) {
   };
   EXPECT_EQ(draw(42), draw(42));
   EXPECT_NE(draw(42), draw(43));
+}
+
+TEST(Sampler, AGuessFromTheSameLogitsIsWhatComesAndChangesNothing) {
+  SamplingOptions options;
+  options.top_p = 0.95;
+  options.repetition_penalty = 1.2;
+  options.frequency_penalty = 0.7;
+  options.presence_penalty = 0.3;
+  options.logit_bias = {{3, 0.5}};
+  const std::vector<int32_t> prompt = {1, 1, 5};
+  Sampler guessing(options, 9, prompt), plain(options, 9, prompt);
+  for (int round = 0; round < 50; ++round) {
+    std::vector<int32_t> guesses;
+    for (int i = 0; i < 3; ++i) guesses.push_back(guessing.Guess(kLogits, guesses));
+    EXPECT_EQ(guessing.Guess(std::vector<float>{NAN, 1}, guesses), -1);
+    for (const int32_t guess : guesses) {
+      EXPECT_EQ(*guessing.Next(kLogits), guess);
+      EXPECT_EQ(*plain.Next(kLogits), guess);
+    }
+  }
+}
+
+TEST(Sampler, AGuessFromLikeLogitsIsMostlyRight) {
+  std::vector<float> like = kLogits;
+  for (size_t i = 0; i < like.size(); ++i) like[i] += i % 2 == 0 ? 0.2f : -0.2f;
+  const std::vector<double> p = Softmax(kLogits, 1, kAll), q = Softmax(like, 1, kAll);
+  double distance = 0;
+  for (size_t i = 0; i < p.size(); ++i) distance += std::abs(p[i] - q[i]) / 2;
+  Sampler sampler({}, 21, {});
+  int num_right = 0;
+  const int num_draws = 20000;
+  for (int i = 0; i < num_draws; ++i) {
+    const int32_t guess = sampler.Guess(like, {});
+    num_right += *sampler.Next(kLogits) == guess ? 1 : 0;
+  }
+  // The bound of arXiv 2408.07978, less five standard deviations of the count.
+  const double least = (1 - distance) / (1 + distance);
+  EXPECT_GT(num_right, num_draws * least - 5 * std::sqrt(num_draws * least * (1 - least)));
 }
 
 TEST(Sampler, BrokenLogitsAreAnError) {

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+// A model and a tokenizer of nothing, for tests of the scheduler.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "runtime/sampler.h"
+#include "runtime/token_model.h"
+#include "text/tokenizer.h"
+
+namespace deepshock {
+
+inline constexpr int64_t kVocab = 32;
+inline constexpr int64_t kContext = 64;
+inline constexpr int32_t kEos = 31;
+inline constexpr int64_t kPadded = 16;  // floats from one token of the state to the next
+
+// Its logits are a hash of every token in the sequence's state: one lost, doubled or foreign token changes
+// them.
+class FakeModel final : public TokenModel {
+ public:
+  Status Forward(std::span<const SequenceChunk> chunks, ForwardOutput* output) override {
+    if (fail) return Fail("the machine is on fire");
+    output->logits.clear();
+    int64_t num_tokens = 0;
+    for (const SequenceChunk& chunk : chunks) {
+      KvView& kv = *chunk.kv;
+      EXPECT_LE(kv.length + static_cast<int64_t>(chunk.tokens.size()), kv.capacity);
+      num_tokens += static_cast<int64_t>(chunk.tokens.size());
+      auto* state = reinterpret_cast<float*>(kv.layers[0]);
+      for (size_t i = 0; i < chunk.tokens.size(); ++i) {
+        state[kPadded * kv.length++] = static_cast<float>(chunk.tokens[i]);
+        if (chunk.all_logits || i + 1 == chunk.tokens.size()) AddLogits(state, kv.length, output);
+      }
+    }
+    batch_sizes.push_back(chunks.size());
+    token_counts.push_back(num_tokens);
+    return {};
+  }
+  StateSpec state_spec() const override { return {{KvLayout{.key_dim = 1}}}; }
+  int64_t vocab_size() const override { return kVocab; }
+  int64_t context_length() const override { return kContext; }
+
+  void AddLogits(const float* state, int64_t length, ForwardOutput* output) const {
+    uint64_t hash = 17;
+    for (int64_t i = 0; i < length; ++i) hash = hash * 1000003 + static_cast<uint64_t>(state[kPadded * i]);
+    SplitMix64 random(hash);
+    for (int64_t v = 0; v < kVocab; ++v)
+      output->logits.push_back(static_cast<float>(random.NextUniform() * 4));
+    // The end comes after some tokens, or never.
+    output->logits.back() = ends && hash % 16 == 0 ? 10.0f : -10.0f;
+    if (nan_at == length) output->logits[output->logits.size() - 3] = std::numeric_limits<float>::quiet_NaN();
+  }
+
+  bool ends = true;
+  bool fail = false;
+  int64_t nan_at = -1;  // a sequence of this length gets a NaN
+  std::vector<size_t> batch_sizes;
+  std::vector<int64_t> token_counts;
+};
+
+// Token i is the letter 'a' + i; 26 and above are special.
+class LetterTokenizer final : public Tokenizer {
+ public:
+  std::vector<int32_t> Encode(std::string_view text, const EncodeOptions&) const override {
+    std::vector<int32_t> ids;
+    for (const char c : text) ids.push_back(c - 'a');
+    return ids;
+  }
+  std::string Decode(std::span<const int32_t> ids, bool) const override {
+    std::string text;
+    for (const int32_t id : ids) text += TokenBytes(id);
+    return text;
+  }
+  std::unique_ptr<TokenDecoder> NewDecoder(bool) const override { return std::make_unique<Decoder>(); }
+  std::string TokenBytes(int32_t id) const override {
+    return id < 26 ? std::string(1, static_cast<char>('a' + id)) : "";
+  }
+  int64_t vocab_size() const override { return kVocab; }
+  std::optional<int32_t> TokenId(std::string_view) const override { return std::nullopt; }
+  bool IsSpecial(int32_t id) const override { return id >= 26; }
+  std::string TokenText(int32_t id) const override { return TokenBytes(id); }
+
+ private:
+  struct Decoder final : TokenDecoder {
+    void Push(int32_t id, std::string* out) override {
+      if (id < 26) *out += static_cast<char>('a' + id);
+    }
+    void Finish(std::string*) override {}
+  };
+};
+
+}  // namespace deepshock
