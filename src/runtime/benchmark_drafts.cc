@@ -11,7 +11,7 @@ namespace {
 // Generates the same text again and again, each time from its beginning.
 class Generator {
  public:
-  Generator(TokenModel& model, const DraftBenchOptions& options, std::unique_ptr<DraftSource> drafts)
+  Generator(TokenModel& model, const DraftBenchOptions& options, DraftSources drafts)
       : options_(options), scheduler_(model, nullptr, SchedulingOf(options), std::move(drafts)) {}
 
   Result<GenerationResult> Run() {
@@ -53,8 +53,8 @@ Result<DraftBenchReport> MeasureDrafts(const Model& model, Compute& compute,
   if (length > context)
     return Fail("prompt and output: expected at most {} tokens, found {}", context, length);
   LoadedModel token_model(model, compute, context, options.kv_type);
-  DS_ASSIGN(std::unique_ptr<DraftSource> drafts, MakeDraftSource(options.speculation, token_model));
-  Generator plain(token_model, options, nullptr), drafted(token_model, options, std::move(drafts));
+  DS_ASSIGN(DraftSources drafts, MakeDraftSources(options.speculation, token_model));
+  Generator plain(token_model, options, {}), drafted(token_model, options, std::move(drafts));
   std::vector<double> plain_rates, drafted_rates, gains;
   DraftBenchReport report;
   report.same_output = true;
