@@ -4,9 +4,10 @@
 //   kQ8    queries are rounded to 8 bits with one scale a section, weights times the values' scales to 8 bits
 //          with one scale a block and query; sums of products are exact integers.
 // Scores: a register holds 16 dims of 2 or 4 tokens, against the same 16 dims of a query, each pair (quad) of
-// them repeated for every token; the lanes of one token are added at the end. So few queries use whole
-// registers as many do. Values: the same register, its tokens and dims exchanged inside blocks by a shuffle,
-// holds 16 dims of 2 or 4 tokens side by side.
+// them repeated for every token as it is loaded (stored so, queries would push the keys out of the L1 cache);
+// the lanes of one token are added at the end. So few queries use whole registers as many do. Values: the
+// same register, its tokens and dims exchanged inside blocks by a shuffle, holds 16 dims of 2 or 4 tokens
+// side by side.
 #include "kernels/avx512/vector.h"
 // After vector.h.
 #include "kernels/simd/attention_inl.h"
@@ -42,13 +43,11 @@ DS_INLINE __m512 SumLanes(__m512 a0, __m512 a1, __m512 a2, __m512 a3) {
 void PackQueryBF16(const KvGeometry& g, const float* query, float scale, std::byte* packed) {
   auto* out = reinterpret_cast<uint32_t*>(packed);
   for (int64_t s = 0; s < g.num_sections; ++s) {
-    for (int64_t k = 0; k < g.section_pad[s]; k += 16, out += 16) {
+    for (int64_t k = 0; k < g.section_pad[s]; k += 16, out += 8) {
       const int64_t left = g.section_dims[s] - k;
       const F x = left >= 16 ? Load(query + k) : left > 0 ? LoadPart(query + k, left) : Set1(0);
       const auto rounded = reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(Mul(x, Set1(scale))));
-      const __m512i pairs = _mm512_castsi256_si512(rounded);
-      const __m512i twice = _mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7);
-      _mm512_storeu_si512(out, _mm512_permutexvar_epi32(twice, pairs));
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), rounded);
     }
     query += g.section_dims[s];
   }
@@ -70,11 +69,10 @@ void PackQueryQ8(const KvGeometry& g, const float* query, float scale, std::byte
     const float max = ReduceMax(largest);
     scales[s] = max / 127 * scale + ReduceSum(poison);
     const F inverse = Set1(max > 0 ? 127 / max : 0.0f);
-    for (int64_t k = 0; k < g.section_pad[s]; k += 16, out += 64) {
+    for (int64_t k = 0; k < g.section_pad[s]; k += 16, out += 16) {
       const __m512i rounded = _mm512_cvtps_epi32(Mul(at(k), inverse));
       const __m128i bytes = _mm_xor_si128(_mm512_cvtepi32_epi8(rounded), _mm_set1_epi8(-128));
-      const __m512i four_times = _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
-      _mm512_storeu_si512(out, _mm512_permutexvar_epi32(four_times, _mm512_castsi128_si512(bytes)));
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(out), bytes);
     }
     query += dims;
   }
@@ -100,6 +98,7 @@ DS_INLINE void ScoresBF16(const std::byte* queries, int64_t query_bytes, const s
   for (int q = 0; q < Q; ++q) {
     for (int p = 0; p < 4; ++p) sum[q][p] = Set1(0);
   }
+  const __m512i twice = _mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7);
   for (int64_t k = 0; k < pair_bytes; k += 64) {
     __m512i key[4];
     for (int p = 0; p < 4; ++p) key[p] = LoadBytes(keys + p * pair_bytes + k);
@@ -107,7 +106,10 @@ DS_INLINE void ScoresBF16(const std::byte* queries, int64_t query_bytes, const s
       for (int p = 0; p < 4; ++p) Prefetch(next + p * pair_bytes + k);
     }
     for (int q = 0; q < Q; ++q) {
-      const auto query = reinterpret_cast<__m512bh>(LoadBytes(queries + q * query_bytes + k));
+      const __m256i pairs =
+          _mm256_loadu_si256(reinterpret_cast<const __m256i*>(queries + q * query_bytes + k / 2));
+      const auto query =
+          reinterpret_cast<__m512bh>(_mm512_permutexvar_epi32(twice, _mm512_castsi256_si512(pairs)));
       for (int p = 0; p < 4; ++p)
         sum[q][p] = _mm512_dpbf16_ps(sum[q][p], query, reinterpret_cast<__m512bh>(key[p]));
     }
@@ -133,6 +135,7 @@ DS_INLINE void ScoresQ8(const std::byte* queries, int64_t query_bytes, const std
                         const std::byte* keys, int64_t quad_bytes, const std::byte* next,
                         const SectionQ8* sections, int64_t num_sections, float* scores) {
   F total[Q];
+  const __m512i four_times = _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
   int64_t at = 0;
   for (int64_t s = 0; s < num_sections; ++s) {
     __m512i sum[Q][4];
@@ -146,7 +149,9 @@ DS_INLINE void ScoresQ8(const std::byte* queries, int64_t query_bytes, const std
         for (int p = 0; p < 4; ++p) Prefetch(next + p * quad_bytes + at);
       }
       for (int q = 0; q < Q; ++q) {
-        const __m512i query = LoadBytes(queries + q * query_bytes + at);
+        const __m128i quads =
+            _mm_loadu_si128(reinterpret_cast<const __m128i*>(queries + q * query_bytes + at / 4));
+        const __m512i query = _mm512_permutexvar_epi32(four_times, _mm512_castsi128_si512(quads));
         for (int p = 0; p < 4; ++p) sum[q][p] = _mm512_dpbusd_epi32(sum[q][p], query, key[p]);
       }
     }
