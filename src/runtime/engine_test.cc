@@ -191,6 +191,13 @@ TEST_F(EngineTest, GeneratesChatsAndRefuses) {
   options.batch_size = 0;
   EXPECT_EQ(Engine::Load(folder_.string(), options).message(), "batch_size: expected 1 to 4096, found 0");
   options.batch_size = 1;
+  options.speculation = Speculation::kMtp;
+  EXPECT_EQ(Engine::Load(folder_.string(), options).message(),
+            "speculation mtp: the model has no multi-token-prediction layer; use ngram");
+  options.draft_tokens = kMaxDraftTokens + 1;
+  EXPECT_EQ(Engine::Load(folder_.string(), options).message(), "draft_tokens: expected 1 to 7, found 8");
+  options.draft_tokens = 1;
+  options.speculation = Speculation::kAuto;
   options.kernels = "abacus";
   EXPECT_NE(Engine::Load(folder_.string(), options).message().find("abacus"), std::string::npos);
 }

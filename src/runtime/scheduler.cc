@@ -159,20 +159,20 @@ void Scheduler::Draft() {
 
 Status Scheduler::DraftWith(size_t drafter, int num_drafts, const std::vector<Sequence*>& sequences) {
   std::vector<DraftRequest> requests;
-  bool catching_up = false;  // on a prompt, or on what was computed without drafts: no measure of drafting
+  bool has_prompts = false;  // drafting begins with reading them, once: no measure of what it takes
   for (Sequence* sequence : sequences) {
     // One token comes out of the pass anyway.
     const int64_t wanted = std::min<int64_t>(num_drafts, TokensLeft(*sequence) - 1);
     SequenceState& state = *sequence->state;
     if (wanted < 1 || !state.kv.Reserve(sequence->num_computed + 1 + wanted).ok()) continue;
-    catching_up = catching_up || state.mtp.num_waiting > kMaxDraftTokens + 1;
+    has_prompts = has_prompts || state.mtp.num_waiting > static_cast<int64_t>(sequence->result.tokens.size());
     sequence->drafter = drafter;
     requests.push_back({&state, sequence->tokens, sequence->sampler.get(), wanted, &sequence->drafts});
   }
   if (requests.empty()) return {};
   const Clock::time_point start = Clock::now();
   DS_RETURN_IF_ERROR(drafters_[drafter].source->Draft(requests));
-  if (!catching_up) {
+  if (!has_prompts) {
     drafters_[drafter].controller.OnDrafted(static_cast<int64_t>(sequences.size()), num_drafts,
                                             Seconds(Clock::now() - start));
   }

@@ -2,6 +2,7 @@
 #include "runtime/speculation_controller.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include "base/check.h"
 
@@ -26,11 +27,19 @@ int64_t Bucket(int64_t n) {
 
 void MeasuredCost::Add(double seconds) { last_[static_cast<size_t>(num_added_++) % kKept] = seconds; }
 
-double MeasuredCost::seconds() const {
+double MeasuredCost::Undisturbed() const {
   std::array<double, kKept> sorted = last_;
   const size_t n = std::min(kKept, static_cast<size_t>(num_added_));
   std::sort(sorted.begin(), sorted.begin() + static_cast<std::ptrdiff_t>(n));
-  return sorted[(n - 1) / 2];
+  return sorted[(n - 1) / 4];
+}
+
+double MeasuredCost::Mean() const {
+  std::array<double, kKept> sorted = last_;
+  const size_t n = std::min(kKept, static_cast<size_t>(num_added_)), kept = n - n / 4;
+  std::sort(sorted.begin(), sorted.begin() + static_cast<std::ptrdiff_t>(n));
+  return std::accumulate(sorted.begin(), sorted.begin() + static_cast<std::ptrdiff_t>(kept), 0.0) /
+         static_cast<double>(kept);
 }
 
 void PassCosts::Add(int64_t num_rows, double seconds) { by_rows_[Bucket(num_rows)].Add(seconds); }
@@ -38,13 +47,13 @@ void PassCosts::Add(int64_t num_rows, double seconds) { by_rows_[Bucket(num_rows
 double PassCosts::Seconds(int64_t num_rows) const {
   const int64_t rows = Bucket(num_rows);
   const auto above = by_rows_.lower_bound(rows);
-  if (above == by_rows_.end()) return by_rows_.empty() ? 0 : std::prev(above)->second.seconds();
-  const double seconds = above->second.seconds();
+  if (above == by_rows_.end()) return by_rows_.empty() ? 0 : std::prev(above)->second.Undisturbed();
+  const double seconds = above->second.Undisturbed();
   if (above->first == rows) return seconds;
   const double share = static_cast<double>(rows) / static_cast<double>(above->first);
   if (above == by_rows_.begin()) return seconds * share;
   const auto below = std::prev(above);
-  const double from = below->second.seconds();
+  const double from = below->second.Undisturbed();
   return from + (seconds - from) * static_cast<double>(rows - below->first) /
                     static_cast<double>(above->first - below->first);
 }
@@ -74,7 +83,7 @@ double SpeculationController::Rate(int64_t num_sequences, int num_drafts) const 
   for (size_t i = 0; i < static_cast<size_t>(num_drafts); ++i) tokens += reached *= right_[i] / checked_[i];
   double seconds = passes_.Seconds(num_sequences * (num_drafts + 1));
   const auto drafting = drafting_.find({Bucket(num_sequences), num_drafts});
-  if (num_drafts > 0 && drafting != drafting_.end()) seconds += drafting->second.seconds();
+  if (num_drafts > 0 && drafting != drafting_.end()) seconds += drafting->second.Mean();
   return static_cast<double>(num_sequences) * tokens / std::max(seconds, 1e-9);
 }
 

@@ -5,6 +5,7 @@
 // the text, the depth and the load. Owned by the scheduler, on its thread; its choices never change output.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -13,14 +14,17 @@
 
 namespace deepshock {
 
-// The median of the last few times: what else the machine does shows as single long ones.
+// The last few times that something took.
 class MeasuredCost {
  public:
   void Add(double seconds);
-  double seconds() const;
+  // The lower quartile: what else the machine does only makes times longer, and often many of them.
+  double Undisturbed() const;
+  // For what takes longer at times by itself; without the longest quarter.
+  double Mean() const;
 
  private:
-  static constexpr size_t kKept = 7;
+  static constexpr size_t kKept = 9;
   std::array<double, kKept> last_{};
   int64_t num_added_ = 0;
 };
@@ -51,7 +55,7 @@ class SpeculationController {
   void OnDrafted(int64_t num_sequences, int num_drafts, double seconds);
   void OnChecked(int num_drafts, int num_right);
   // Another text: what was measured of the last one may not hold.
-  void OnNewSequence() { interval_ = kFirstInterval; }
+  void OnNewSequence() { interval_ = std::max(kFirstInterval, interval_ / 4); }
 
   // Tokens a second that so many drafts are expected to give.
   double Rate(int64_t num_sequences, int num_drafts) const;

@@ -98,6 +98,30 @@ TEST_F(Programs, SameSeedSameText) {
   EXPECT_NE(a.out, c.out);
 }
 
+TEST_F(Programs, SpeculationChangesNoText) {
+  const std::string prompt =
+      "--raw --prompt 'int main(int argc, char **argv)' --max_tokens 60 --speculation ";
+  for (const char* sampling : {"--temperature 0 ", "--temperature 0.8 --seed 3 "}) {
+    const Outcome plain = Deepshock("run '" + kModel + "' " + sampling + prompt + "off");
+    EXPECT_EQ(plain.exit_code, 0) << plain.err;
+    EXPECT_EQ(plain.err.find("drafts"), std::string::npos) << plain.err;
+    for (const char* kind : {"auto", "mtp --draft_tokens 2", "ngram"}) {
+      const Outcome run = Deepshock("run '" + kModel + "' " + sampling + prompt + kind);
+      EXPECT_EQ(run.exit_code, 0) << run.err;
+      EXPECT_EQ(run.out, plain.out) << kind;
+      if (kind[0] == 'm') {
+        EXPECT_NE(run.err.find(" drafts right"), std::string::npos) << run.err;
+      }
+    }
+  }
+  const std::string run = "run '" + kModel + "' --prompt x ";
+  EXPECT_NE(
+      Deepshock(run + "--speculation magic").err.find("expected auto, off, mtp or ngram, found \"magic\""),
+      std::string::npos);
+  EXPECT_NE(Deepshock(run + "--draft_tokens 8").err.find("--draft_tokens: expected 1 to 7, found 8"),
+            std::string::npos);
+}
+
 TEST_F(Programs, BatchKeepsOrderAndGoesOnAfterABadLine) {
   const std::string input =
       "{\"id\":\"a\",\"prompt\":\"The kernel allocates memory for\"}\n"
@@ -254,13 +278,15 @@ TEST_F(Programs, BenchMeasuresAgainstItsCeilings) {
   for (const char* part : {"prompt of 32", "decode, after 32", "decode, 3 together", "tokens/s", "GB/s"}) {
     EXPECT_NE(table.out.find(part), std::string::npos) << part << " in " << table.out;
   }
-  const Outcome drafts = Deepshock("bench '" + kModel + "' --repetitions 2 --probe_mb 8 --tests tg:2 -q --json "
+  const Outcome drafts = Deepshock("bench '" + kModel +
+                                   "' --repetitions 2 --probe_mb 8 --tests tg:2 -q --json "
                                    "--prompt 'def main(' --generate 48 --speculation mtp --kv_type f32");
   ASSERT_EQ(drafts.exit_code, 0) << drafts.err;
   const auto with_drafts = ParseJson(drafts.out);
   ASSERT_TRUE(with_drafts.ok());
   EXPECT_EQ((*with_drafts)["drafts"]["same_output"], true);
-  EXPECT_GT((*with_drafts)["drafts"]["accepted_tokens"].get<int>(), 10);  // the model was trained with its MTP layer
+  EXPECT_GT((*with_drafts)["drafts"]["accepted_tokens"].get<int>(),
+            10);  // the model was trained with its MTP layer
   ExpectError(Deepshock("bench '" + kModel + "' -q --tests tg:2 --repetitions 1 --prompt x --generate 2048"),
               {"--prompt", "2048"});
   ExpectError(Deepshock("bench '" + kModel + "' -q --tests tg:8:2045"), {"tg:8:2045", "2048"});
