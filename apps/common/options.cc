@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "apps/common/program.h"
+#include "base/topology.h"
 #include "runtime/model_locator.h"
 
 namespace deepshock {
@@ -91,7 +92,7 @@ Result<Machine> MakeMachine(const CommonOptions& options) {
   DS_ASSIGN(const int threads, NumThreads(options));
   Machine machine;
   try {
-    machine.pool = std::make_unique<ThreadPool>(threads);
+    machine.pool = std::make_unique<ThreadPool>(threads, PlaceThreads(FindTopology(), threads));
   } catch (const std::system_error& e) {
     return Fail("--threads {}: cannot start the threads: {}", threads, e.what());
   }

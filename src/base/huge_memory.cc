@@ -6,6 +6,8 @@
 #include <cerrno>
 #include <cstring>
 
+#include "base/topology.h"
+
 namespace deepshock {
 
 Result<std::shared_ptr<HugeMemory>> HugeMemory::Allocate(size_t bytes) {
@@ -13,6 +15,7 @@ Result<std::shared_ptr<HugeMemory>> HugeMemory::Allocate(size_t bytes) {
   void* p = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (p == MAP_FAILED) return Fail("cannot allocate {} bytes: {}", bytes, std::strerror(errno));
   ::madvise(p, bytes, MADV_HUGEPAGE);  // a wish
+  SpreadOverNodes(p, bytes);
   return std::shared_ptr<HugeMemory>(new HugeMemory(static_cast<std::byte*>(p), bytes));
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// HugeMemory: a large block of zeroed memory, on huge pages where the system gives them. Pages cost nothing
-// until they are written.
+// HugeMemory: a large block of zeroed memory, on huge pages where the system gives them, spread over all
+// memory nodes. Pages cost nothing until they are written.
 #pragma once
 
 #include <cstddef>

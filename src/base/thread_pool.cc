@@ -1,14 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/thread_pool.h"
 
-#include <sched.h>
-
 #include <algorithm>
-#include <fstream>
-#include <set>
-#include <string>
 
 #include "base/check.h"
+#include "base/topology.h"
 
 namespace deepshock {
 
@@ -44,10 +40,17 @@ bool Spin(const Condition& ready) {
 
 }  // namespace
 
-ThreadPool::ThreadPool(int num_threads) {
+ThreadPool::ThreadPool(int num_threads, const std::vector<int>& cpus) {
   DS_CHECK(num_threads >= 1, "a thread pool needs at least one thread");
+  DS_CHECK(cpus.empty() || cpus.size() == static_cast<size_t>(num_threads), "a CPU for each thread");
   workers_.reserve(static_cast<size_t>(num_threads - 1));
-  for (int i = 1; i < num_threads; ++i) workers_.emplace_back([this, i] { WorkerLoop(i); });
+  for (int i = 1; i < num_threads; ++i) {
+    const int cpu = cpus.empty() ? -1 : cpus[static_cast<size_t>(i)];
+    workers_.emplace_back([this, i, cpu] {
+      if (cpu >= 0) PinThread(cpu);
+      WorkerLoop(i);
+    });
+  }
 }
 
 ThreadPool::~ThreadPool() {
@@ -134,22 +137,6 @@ void ThreadPool::ParallelFor(int64_t count, int64_t grain, const Task& task) {
   WaitForWorkers();
 }
 
-int DefaultNumThreads() {
-  cpu_set_t allowed;
-  CPU_ZERO(&allowed);
-  if (sched_getaffinity(0, sizeof(allowed), &allowed) != 0) return 1;
-  std::set<std::string> cores;  // "package:core" of each allowed CPU: hyper-threads share one
-  int num_cpus = 0;
-  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
-    if (!CPU_ISSET(cpu, &allowed)) continue;
-    ++num_cpus;
-    const std::string topology = "/sys/devices/system/cpu/cpu" + std::to_string(cpu) + "/topology/";
-    std::string package, core;
-    std::ifstream(topology + "physical_package_id") >> package;
-    std::ifstream(topology + "core_id") >> core;
-    cores.insert(core.empty() ? "cpu" + std::to_string(cpu) : package + ":" + core);
-  }
-  return std::max(1, std::min(num_cpus, static_cast<int>(cores.size())));
-}
+int DefaultNumThreads() { return FindTopology().num_cores(); }
 
 }  // namespace deepshock

@@ -18,7 +18,9 @@ namespace deepshock {
 
 class ThreadPool {
  public:
-  explicit ThreadPool(int num_threads);
+  // `cpus`: the CPU of each thread (PlaceThreads), or empty. The calling thread, which is thread 0, is the
+  // caller's to pin.
+  explicit ThreadPool(int num_threads, const std::vector<int>& cpus = {});
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/thread_pool.h"
+#include "base/topology.h"
 #include "kernels/ops.h"
 #include "model/model.h"
 #include "runtime/model_text.h"
@@ -70,7 +71,7 @@ Result<std::unique_ptr<Engine>> Engine::Load(const std::string& path, const Engi
   }
   const int num_threads = options.num_threads == 0 ? DefaultNumThreads() : options.num_threads;
   try {
-    impl->pool = std::make_unique<ThreadPool>(num_threads);
+    impl->pool = std::make_unique<ThreadPool>(num_threads, PlaceThreads(FindTopology(), num_threads));
   } catch (const std::system_error& e) {
     return Fail("cannot start {} threads: {}", num_threads, e.what());
   }
