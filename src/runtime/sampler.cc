@@ -157,18 +157,25 @@ void Sampler::KeepMinP() {
 // An exponential race: the token whose time, exponentially distributed with its weight as the rate, comes
 // first wins with a probability proportional to its weight. Each token has its own random number, so another
 // distribution that is much the same mostly has the same winner.
-int32_t Sampler::Draw() const {
+int32_t Sampler::Draw(int32_t likeliest) const {
   const uint64_t seed = SplitMix64::At(seed_, static_cast<uint64_t>(num_output_));
-  double first = std::numeric_limits<double>::infinity();
-  int32_t winner = -1;
+  const auto uniform = [seed](int32_t token) {  // (0, 1]
+    const uint64_t bits = SplitMix64::At(seed, static_cast<uint64_t>(token)) >> 11;
+    return (static_cast<double>(bits) + 0.5) * 0x1p-53;
+  };
+  // Most tokens need neither logarithm nor exponential: -log(u) >= 1 - u, no weight is above 1, and what lies
+  // below `unlikely` weighs no more than kUnlikely.
+  constexpr double kUnlikely = 0x1p-10, kRounding = 1.001;
+  const double unlikely = static_cast<double>(largest_) + options_.temperature * std::log(kUnlikely);
+  int32_t winner = likeliest;  // its weight is 1, and no step leaves it out
+  double first = -std::log(uniform(likeliest));
   for (const Candidate& c : candidates_) {
-    const uint64_t bits = SplitMix64::At(seed, static_cast<uint64_t>(c.token)) >> 11;
-    const double u = (static_cast<double>(bits) + 0.5) * 0x1p-53;  // (0, 1)
-    if (1 - u > first) continue;  // -log(u) >= 1 - u, and no weight is above 1: not worth a logarithm
+    const double u = uniform(c.token);
+    if (1 - u > (static_cast<double>(c.logit) < unlikely ? first * (kUnlikely * kRounding) : first)) continue;
     const double weight = Weight(c.logit);
     if (weight <= 0) continue;
     const double time = -std::log(u) / weight;
-    if (time > first || (time == first && c.token > winner)) continue;
+    if (time > first || (time == first && c.token >= winner)) continue;
     first = time;
     winner = c.token;
   }
@@ -186,12 +193,12 @@ Result<int32_t> Sampler::Pick(std::span<const float> logits) {
   largest_ = logits[likeliest];
   if (!std::isfinite(largest_)) return Fail("logits: no token of {} can be drawn", logits.size());
   if (options_.temperature <= 0) return static_cast<int32_t>(likeliest);
-  candidates_.clear();
-  for (size_t i = 0; i < logits.size(); ++i) candidates_.push_back({logits[i], static_cast<int32_t>(i)});
+  candidates_.resize(logits.size());
+  for (size_t i = 0; i < logits.size(); ++i) candidates_[i] = {logits[i], static_cast<int32_t>(i)};
   KeepTopK();
   KeepTopP();
   KeepMinP();
-  return Draw();
+  return Draw(static_cast<int32_t>(likeliest));
 }
 
 void Sampler::Count(int32_t token, int64_t by) {

@@ -65,7 +65,7 @@ class Sampler {
   void KeepTopK();
   void KeepTopP();
   void KeepMinP();
-  int32_t Draw() const;
+  int32_t Draw(int32_t likeliest) const;
   // Sorts at least the first `count` candidates; those before `sorted` are sorted already.
   void SortUpTo(size_t sorted, size_t count);
   // exp((logit - largest) / temperature)
