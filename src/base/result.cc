@@ -14,7 +14,7 @@ std::string OneLine(const std::string& text) {
     if (!IsControl(c)) {
       line += c;
     } else if (c == '\n') {
-      line += "\\n";
+      line += ' ';
     } else {
       line += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
     }

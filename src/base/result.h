@@ -17,7 +17,8 @@ namespace deepshock {
 class [[nodiscard]] Status {
  public:
   Status() = default;  // success
-  // Control characters of what the message quotes are written as escapes, so that it stays one line.
+  // What the message quotes may hold anything: line ends become spaces and other control characters escapes, so
+  // that it stays one line.
   static Status Error(std::string message);
 
   bool ok() const { return !message_.has_value(); }

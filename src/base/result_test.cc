@@ -76,7 +76,7 @@ TEST(ResultDeathTest, ReadingAnErrorsValueIsABug) {
 
 TEST(Status, StaysOneLineWhateverItQuotes) {
   const Status status = Fail("type: expected yarn, found \"{}\"", std::string("ya\n\x1b[2Jrn\x7f", 10));
-  EXPECT_EQ(status.message(), "type: expected yarn, found \"ya\\n\\x1b[2Jrn\\x7f\"");
+  EXPECT_EQ(status.message(), "type: expected yarn, found \"ya \\x1b[2Jrn\\x7f\"");
   EXPECT_EQ(Fail("plain").message(), "plain");
 }
 

@@ -18,14 +18,6 @@ std::tm LocalTime() {
   return out;
 }
 
-// Errors are one line, also when raise_exception gets several.
-Status OneLine(const std::string& name, const Status& status) {
-  std::string message = name + ": " + status.message();
-  std::replace_if(
-      message.begin(), message.end(), [](char c) { return static_cast<uint8_t>(c) < 0x20; }, ' ');
-  return Status::Error(std::move(message));
-}
-
 }  // namespace
 
 struct ChatTemplate::Impl {
@@ -39,7 +31,7 @@ ChatTemplate::~ChatTemplate() = default;
 Result<std::unique_ptr<ChatTemplate>> ChatTemplate::Compile(std::string_view source,
                                                             const std::string& name) {
   Result<jinja::Template> program = jinja::ParseTemplate(source);
-  if (!program.ok()) return OneLine(name, program.status());
+  if (!program.ok()) return program.status().WithContext(name);
   auto impl = std::make_unique<Impl>();
   impl->name = name;
   impl->program = std::move(program).value();
@@ -51,7 +43,7 @@ Result<std::string> ChatTemplate::Render(const nlohmann::ordered_json& variables
   const jinja::Limits limits = {options.max_steps, options.max_text_bytes, options.max_output_bytes};
   jinja::Engine engine(impl_->program, limits, options.now ? options.now : LocalTime);
   Result<std::string> text = engine.Render(variables);
-  if (!text.ok()) return OneLine(impl_->name, text.status());
+  if (!text.ok()) return text.status().WithContext(impl_->name);
   return text;
 }
 
