@@ -270,6 +270,7 @@ TEST_P(AttentionTest, ARowIsTheSameAloneInABatchAndOnAnyNumberOfThreads) {
   for (const Shape& shape : kShapes) {
     for (const KvType type : kTypes) {
       // The plain table computes one query after the other: less will do.
+      if (table_ == &ReferenceAttention() && shape.heads * shape.key_dim > 1024) continue;
       const int64_t stored = table_ == &ReferenceAttention() ? 300 : 600, first = stored - 50;
       Problem p(shape, type, stored, 50, 9), other(shape, type, 90, 5, 10);
       p.Store(compute, 0, stored);
