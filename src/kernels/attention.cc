@@ -22,6 +22,8 @@ std::vector<Built> FindTables() {
   built.push_back({&kAvx512Attention, avx512});
   built.push_back({&kAvx512Bf16Attention,
                    avx512 && __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bf16")});
+#elif defined(__aarch64__)
+  built.push_back({&kNeonAttention, KernelsByName("neon").ok()});
 #endif
   return built;
 }

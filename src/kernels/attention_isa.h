@@ -32,5 +32,6 @@ KvGeometry GeometryOf(const KvLayout& layout);
 extern const AttentionKernels kAvx2Attention;
 extern const AttentionKernels kAvx512Attention;
 extern const AttentionKernels kAvx512Bf16Attention;
+extern const AttentionKernels kNeonAttention;
 
 }  // namespace deepshock

@@ -214,7 +214,7 @@ class AttentionTest : public testing::TestWithParam<const char*> {
   }
   const AttentionKernels* table_ = nullptr;
 };
-INSTANTIATE_TEST_SUITE_P(All, AttentionTest, testing::Values("reference", "avx2", "avx512", "avx512bf16"),
+INSTANTIATE_TEST_SUITE_P(All, AttentionTest, testing::ValuesIn(TestedTables({"reference", "avx2", "avx512", "avx512bf16"})),
                          [](const auto& test) { return std::string(test.param); });
 
 constexpr KvType kTypes[] = {KvType::kF32, KvType::kBF16, KvType::kQ8};

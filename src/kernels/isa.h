@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What passes between the instruction sets' rooms (avx2/, avx512/) and the code that every CPU runs.
+// What passes between the instruction sets' rooms (avx2/, avx512/, neon/) and the code that every CPU runs.
 // A room is compiled with its own flags, so nothing but its table may leave it: all else there has internal
 // linkage, and it calls no inline function of a shared header. A weak symbol compiled with AVX could be the
 // copy that the linker keeps for the whole program.
@@ -24,5 +24,7 @@ extern const Kernels kAvx2Kernels;
 extern const Kernels kAvx512Kernels;  // without `interleaved`
 extern const InterleavedKernels kAvx2Interleaved;
 extern const InterleavedKernels kAvx512VnniInterleaved;
+extern const Kernels kNeonKernels;  // without `interleaved`
+extern const InterleavedKernels kNeonInterleaved;
 
 }  // namespace deepshock

@@ -7,6 +7,8 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#elif defined(__aarch64__) && defined(__linux__)
+#include <sys/auxv.h>
 #endif
 
 namespace deepshock {
@@ -30,7 +32,18 @@ bool HasAvx512() {
          __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
 }
 bool HasAvx512Vnni() { return HasAvx512() && __builtin_cpu_supports("avx512vnni"); }
+#elif defined(__aarch64__)
+// NEON itself is part of AArch64; the dot product of bytes came with Armv8.2.
+bool HasNeonDotProduct() {
+#if defined(__linux__)
+  return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
+#else
+  return false;
+#endif
+}
+#endif
 
+#if defined(__x86_64__) || defined(__aarch64__)
 Kernels Table(const Kernels& base, std::string_view name, const InterleavedKernels& interleaved) {
   Kernels table = base;
   table.name = name;
@@ -49,6 +62,9 @@ std::vector<Built> FindTables() {
   built.push_back({&avx2, HasAvx2()});
   built.push_back({&avx512, HasAvx512()});
   built.push_back({&avx512vnni, HasAvx512Vnni()});
+#elif defined(__aarch64__)
+  static const Kernels neon = Table(kNeonKernels, "neon", kNeonInterleaved);
+  built.push_back({&neon, HasNeonDotProduct()});
 #endif
   return built;
 }

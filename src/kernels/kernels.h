@@ -31,7 +31,7 @@ struct InterleavedKernels {
 };
 
 struct Kernels {
-  std::string_view name;  // "reference", "avx2", "avx512", "avx512vnni"
+  std::string_view name;  // "reference", "avx2", "avx512", "avx512vnni", "neon"
 
   // sum over k < n of a[k] b[k]
   float (*dot)(const float* a, const float* b, int64_t n);

@@ -115,7 +115,7 @@ std::string CaseName(const testing::TestParamInfo<Case>& info) {
 
 std::vector<Case> AllCases() {
   std::vector<Case> cases;
-  for (const char* kernels : {"reference", "avx2", "avx512"}) {
+  for (const char* kernels : TestedTables({"reference", "avx2", "avx512"})) {
     for (const DType dtype : kWeightTypes) cases.push_back({kernels, dtype});
   }
   return cases;
@@ -239,7 +239,7 @@ class VectorKernels : public TableTest, public testing::WithParamInterface<const
  protected:
   void SetUp() override { Use(GetParam()); }
 };
-INSTANTIATE_TEST_SUITE_P(All, VectorKernels, testing::Values("reference", "avx2", "avx512"),
+INSTANTIATE_TEST_SUITE_P(All, VectorKernels, testing::ValuesIn(TestedTables({"reference", "avx2", "avx512"})),
                          [](const testing::TestParamInfo<const char*>& table) {
                            return std::string(table.param);
                          });

@@ -67,6 +67,8 @@ Loops LoopsOf(std::string_view kernels) {
   if (kernels == "avx512vnni") return {PeakInt8Avx512Vnni, PeakFloatAvx512};
   if (kernels == "avx512") return {PeakInt8Avx2, PeakFloatAvx512};
   if (kernels == "avx2") return {PeakInt8Avx2, PeakFloatAvx2};
+#elif defined(__aarch64__)
+  if (kernels == "neon") return {PeakInt8Neon, PeakFloatNeon};
 #else
   (void)kernels;
 #endif

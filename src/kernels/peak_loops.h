@@ -11,5 +11,7 @@ int64_t PeakInt8Avx2(int64_t rounds, int32_t* sink);
 int64_t PeakFloatAvx2(int64_t rounds, float* sink);
 int64_t PeakInt8Avx512Vnni(int64_t rounds, int32_t* sink);
 int64_t PeakFloatAvx512(int64_t rounds, float* sink);
+int64_t PeakInt8Neon(int64_t rounds, int32_t* sink);
+int64_t PeakFloatNeon(int64_t rounds, float* sink);
 
 }  // namespace deepshock

@@ -21,6 +21,15 @@ inline constexpr DType kWeightTypes[] = {DType::kF32,   DType::kF16,        DTyp
                                          DType::kQ5_0,  DType::kQ5_1,       DType::kQ8_0, DType::kQ2_K,
                                          DType::kQ3_K,  DType::kQ4_K,       DType::kQ5_K, DType::kQ6_K};
 
+// The tables to test: this processor's; another architecture's are not built.
+inline std::vector<const char*> TestedTables([[maybe_unused]] std::vector<const char*> on_x86) {
+#if defined(__aarch64__)
+  return {"reference", "neon"};
+#else
+  return on_x86;
+#endif
+}
+
 class TestMatrix {
  public:
   TestMatrix(DType dtype, int64_t rows, int64_t cols, uint32_t seed) : random_(seed) {

@@ -66,3 +66,5 @@ DS_INLINE Sixteen FromBF16(__m256i h) {
 
 }  // namespace
 }  // namespace deepshock
+
+#include "kernels/simd/x86_inl.h"  // after the types above

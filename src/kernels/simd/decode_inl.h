@@ -22,30 +22,16 @@ namespace {
 
 constexpr int kVectors = 16 / kLanes;  // of a Sixteen
 
-DS_INLINE __m128i Load16(const uint8_t* p) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p)); }
-DS_INLINE __m256i Load32(const uint8_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
 DS_INLINE uint16_t ReadU16(const uint8_t* p) {
   uint16_t v;
   __builtin_memcpy(&v, p, sizeof(v));
   return v;
 }
-DS_INLINE float ReadF16(const uint8_t* p) {
-  return _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(ReadU16(p))));
-}
+DS_INLINE float ReadF16(const uint8_t* p) { return FloatOfF16(ReadU16(p)); }
 DS_INLINE float ReadF32(const uint8_t* p) {
   float v;
   __builtin_memcpy(&v, p, sizeof(v));
   return v;
-}
-
-DS_INLINE __m128i LowNibbles(__m128i q) { return _mm_and_si128(q, _mm_set1_epi8(0xF)); }
-DS_INLINE __m128i HighNibbles(__m128i q) { return _mm_and_si128(_mm_srli_epi16(q, 4), _mm_set1_epi8(0xF)); }
-// Byte i: `value` where bit i of the mask is set, otherwise 0.
-DS_INLINE __m128i WhereBit(uint32_t mask16, char value) {
-  const __m128i spread = _mm_shuffle_epi8(_mm_cvtsi32_si128(static_cast<int>(mask16)),
-                                          _mm_setr_epi8(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1));
-  const __m128i bit = _mm_set1_epi64x(static_cast<int64_t>(0x8040201008040201));
-  return _mm_and_si128(_mm_cmpeq_epi8(_mm_and_si128(spread, bit), bit), _mm_set1_epi8(value));
 }
 
 template <typename Sink>
@@ -59,7 +45,7 @@ DS_INLINE void PutScaled(Sink& sink, int64_t k, Sixteen q, F scale) {
 }
 // scale * q + offset, rounded twice as the formats define it
 template <typename Sink>
-DS_INLINE void PutAffine(Sink& sink, int64_t k, __m128i q, F scale, F offset) {
+DS_INLINE void PutAffine(Sink& sink, int64_t k, Bytes q, F scale, F offset) {
   const Sixteen s = FromInt8(q);
   for (int i = 0; i < kVectors; ++i) sink.Put(k + i * kLanes, Add(Mul(scale, s.v[i]), offset));
 }
@@ -76,7 +62,7 @@ struct F16Decoder {
   static constexpr int kElements = 16, kBytes = 32;
   template <typename Sink>
   static DS_INLINE void Block(const uint8_t* data, const uint8_t*, int64_t k, Sink& sink) {
-    Put16(sink, k, FromF16(Load32(data)));
+    Put16(sink, k, FromF16(data));
   }
 };
 
@@ -84,7 +70,7 @@ struct BF16Decoder {
   static constexpr int kElements = 16, kBytes = 32;
   template <typename Sink>
   static DS_INLINE void Block(const uint8_t* data, const uint8_t*, int64_t k, Sink& sink) {
-    Put16(sink, k, FromBF16(Load32(data)));
+    Put16(sink, k, FromBF16(data));
   }
 };
 
@@ -93,13 +79,8 @@ struct Fp8Decoder {
   static constexpr int kElements = 16, kBytes = 16;
   template <typename Sink>
   static DS_INLINE void Block(const uint8_t* data, const uint8_t* scales, int64_t k, Sink& sink) {
-    const __m256i v = _mm256_cvtepu8_epi16(Load16(data));
-    const __m256i magnitude = _mm256_and_si256(v, _mm256_set1_epi16(0x7F));
-    const __m256i sign = _mm256_slli_epi16(_mm256_and_si256(v, _mm256_set1_epi16(0x80)), 8);
-    const __m256i nan = _mm256_cmpeq_epi16(magnitude, _mm256_set1_epi16(0x7F));  // all ones is an F16 NaN
-    const __m256i half = _mm256_or_si256(_mm256_or_si256(sign, _mm256_slli_epi16(magnitude, 7)), nan);
     const F scale = Set1(ReadF32(scales + k / 128 * 4));
-    Sixteen s = FromF16(half);
+    const Sixteen s = FromE4M3AsF16(Load16(data));
     for (int i = 0; i < kVectors; ++i) sink.Put(k + i * kLanes, Mul(Mul(s.v[i], Set1(256)), scale));
   }
 };
@@ -120,9 +101,9 @@ struct Q4_0Decoder {
   template <typename Sink>
   static DS_INLINE void Block(const uint8_t* data, const uint8_t*, int64_t k, Sink& sink) {
     const F d = Set1(ReadF16(data));
-    const __m128i qs = Load16(data + offsetof(BlockQ4_0, qs)), eight = _mm_set1_epi8(8);
-    PutScaled(sink, k, FromInt8(_mm_sub_epi8(LowNibbles(qs), eight)), d);
-    PutScaled(sink, k + 16, FromInt8(_mm_sub_epi8(HighNibbles(qs), eight)), d);
+    const Bytes qs = Load16(data + offsetof(BlockQ4_0, qs)), eight = EveryByte(8);
+    PutScaled(sink, k, FromInt8(SubBytes(LowNibbles(qs), eight)), d);
+    PutScaled(sink, k + 16, FromInt8(SubBytes(HighNibbles(qs), eight)), d);
   }
 };
 
@@ -131,7 +112,7 @@ struct Q4_1Decoder {
   template <typename Sink>
   static DS_INLINE void Block(const uint8_t* data, const uint8_t*, int64_t k, Sink& sink) {
     const F d = Set1(ReadF16(data)), m = Set1(ReadF16(data + offsetof(BlockQ4_1, m)));
-    const __m128i qs = Load16(data + offsetof(BlockQ4_1, qs));
+    const Bytes qs = Load16(data + offsetof(BlockQ4_1, qs));
     PutAffine(sink, k, LowNibbles(qs), d, m);
     PutAffine(sink, k + 16, HighNibbles(qs), d, m);
   }
@@ -143,11 +124,11 @@ struct Q5_0Decoder {
   static DS_INLINE void Block(const uint8_t* data, const uint8_t*, int64_t k, Sink& sink) {
     const F d = Set1(ReadF16(data));
     const uint8_t* qh = data + offsetof(BlockQ5_0, qh);
-    const __m128i qs = Load16(data + offsetof(BlockQ5_0, qs)), sixteen = _mm_set1_epi8(16);
-    const __m128i low = _mm_or_si128(LowNibbles(qs), WhereBit(ReadU16(qh), 16));
-    const __m128i high = _mm_or_si128(HighNibbles(qs), WhereBit(ReadU16(qh + 2), 16));
-    PutScaled(sink, k, FromInt8(_mm_sub_epi8(low, sixteen)), d);
-    PutScaled(sink, k + 16, FromInt8(_mm_sub_epi8(high, sixteen)), d);
+    const Bytes qs = Load16(data + offsetof(BlockQ5_0, qs)), sixteen = EveryByte(16);
+    const Bytes low = OrBytes(LowNibbles(qs), WhereBit(ReadU16(qh), 16));
+    const Bytes high = OrBytes(HighNibbles(qs), WhereBit(ReadU16(qh + 2), 16));
+    PutScaled(sink, k, FromInt8(SubBytes(low, sixteen)), d);
+    PutScaled(sink, k + 16, FromInt8(SubBytes(high, sixteen)), d);
   }
 };
 
@@ -157,16 +138,16 @@ struct Q5_1Decoder {
   static DS_INLINE void Block(const uint8_t* data, const uint8_t*, int64_t k, Sink& sink) {
     const F d = Set1(ReadF16(data)), m = Set1(ReadF16(data + offsetof(BlockQ5_1, m)));
     const uint8_t* qh = data + offsetof(BlockQ5_1, qh);
-    const __m128i qs = Load16(data + offsetof(BlockQ5_1, qs));
-    PutAffine(sink, k, _mm_or_si128(LowNibbles(qs), WhereBit(ReadU16(qh), 16)), d, m);
-    PutAffine(sink, k + 16, _mm_or_si128(HighNibbles(qs), WhereBit(ReadU16(qh + 2), 16)), d, m);
+    const Bytes qs = Load16(data + offsetof(BlockQ5_1, qs));
+    PutAffine(sink, k, OrBytes(LowNibbles(qs), WhereBit(ReadU16(qh), 16)), d, m);
+    PutAffine(sink, k + 16, OrBytes(HighNibbles(qs), WhereBit(ReadU16(qh + 2), 16)), d, m);
   }
 };
 
 // Twice the E2M1 value of each nibble, an integer; it goes with half the scale.
-DS_INLINE Sixteen TwiceE2M1(__m128i nibbles) {
-  const __m128i table = _mm_setr_epi8(0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12);
-  return FromInt8(_mm_shuffle_epi8(table, nibbles));
+DS_INLINE Sixteen TwiceE2M1(Bytes nibbles) {
+  static constexpr int8_t kTable[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
+  return FromInt8(LookupBytes(kTable, nibbles));
 }
 // Half of an E8M0 scale: 2^(e - 128), of which the first two are subnormal; 255 is NaN.
 DS_INLINE F HalfE8M0(uint8_t e) {
@@ -181,7 +162,7 @@ struct Mxfp4Decoder {
   template <typename Sink>
   static DS_INLINE void Block(const uint8_t* data, const uint8_t*, int64_t k, Sink& sink) {
     const F scale = HalfE8M0(data[0]);
-    const __m128i qs = Load16(data + offsetof(BlockMxfp4, qs));
+    const Bytes qs = Load16(data + offsetof(BlockMxfp4, qs));
     PutScaled(sink, k, TwiceE2M1(LowNibbles(qs)), scale);
     PutScaled(sink, k + 16, TwiceE2M1(HighNibbles(qs)), scale);
   }
@@ -192,21 +173,11 @@ struct Mxfp4SplitDecoder {
   template <typename Sink>
   static DS_INLINE void Block(const uint8_t* data, const uint8_t* scales, int64_t k, Sink& sink) {
     const F scale = HalfE8M0(scales[k / 32]);
-    const __m128i qs = Load16(data), low = LowNibbles(qs), high = HighNibbles(qs);
-    PutScaled(sink, k, TwiceE2M1(_mm_unpacklo_epi8(low, high)), scale);
-    PutScaled(sink, k + 16, TwiceE2M1(_mm_unpackhi_epi8(low, high)), scale);
+    const Bytes qs = Load16(data), low = LowNibbles(qs), high = HighNibbles(qs);
+    PutScaled(sink, k, TwiceE2M1(ZipLow(low, high)), scale);
+    PutScaled(sink, k + 16, TwiceE2M1(ZipHigh(low, high)), scale);
   }
 };
-
-// Bits 2j, 2j+1 of each byte: one quarter of a K-quant's half of 128.
-DS_INLINE __m128i TwoBits(__m128i q, int j) {
-  return _mm_and_si128(_mm_srli_epi16(q, 2 * j), _mm_set1_epi8(3));
-}
-// `value` where the bit of the byte is set, otherwise 0.
-DS_INLINE __m128i WhereBitOfByte(__m128i bytes, int bit, char value) {
-  const __m128i mask = _mm_set1_epi8(static_cast<char>(1 << bit));
-  return _mm_and_si128(_mm_cmpeq_epi8(_mm_and_si128(bytes, mask), mask), _mm_set1_epi8(value));
-}
 
 // d * scale and -(dmin * min) of group g of Q4_K and Q5_K.
 struct GroupScale {
@@ -226,7 +197,7 @@ struct Q4_KDecoder {
     const uint8_t* scales = data + offsetof(BlockQ4_K, scales);
     const uint8_t* qs = data + offsetof(BlockQ4_K, qs);
     for (int g = 0; g < 8; g += 2, qs += 32, k += 64) {
-      const __m128i q0 = Load16(qs), q1 = Load16(qs + 16);
+      const Bytes q0 = Load16(qs), q1 = Load16(qs + 16);
       const GroupScale even = ReadGroupScale(scales, g, d, dmin),
                        odd = ReadGroupScale(scales, g + 1, d, dmin);
       PutAffine(sink, k, LowNibbles(q0), even.scale, even.offset);
@@ -245,17 +216,17 @@ struct Q5_KDecoder {
     const uint8_t* scales = data + offsetof(BlockQ5_K, scales);
     const uint8_t* qh = data + offsetof(BlockQ5_K, qh);
     const uint8_t* qs = data + offsetof(BlockQ5_K, qs);
-    const __m128i h0 = Load16(qh), h1 = Load16(qh + 16);
+    const Bytes h0 = Load16(qh), h1 = Load16(qh + 16);
     for (int g = 0; g < 8; g += 2, qs += 32, k += 64) {
-      const __m128i q0 = Load16(qs), q1 = Load16(qs + 16);
+      const Bytes q0 = Load16(qs), q1 = Load16(qs + 16);
       const GroupScale even = ReadGroupScale(scales, g, d, dmin),
                        odd = ReadGroupScale(scales, g + 1, d, dmin);
-      PutAffine(sink, k, _mm_or_si128(LowNibbles(q0), WhereBitOfByte(h0, g, 16)), even.scale, even.offset);
-      PutAffine(sink, k + 16, _mm_or_si128(LowNibbles(q1), WhereBitOfByte(h1, g, 16)), even.scale,
+      PutAffine(sink, k, OrBytes(LowNibbles(q0), WhereBitOfByte(h0, g, 16)), even.scale, even.offset);
+      PutAffine(sink, k + 16, OrBytes(LowNibbles(q1), WhereBitOfByte(h1, g, 16)), even.scale,
                 even.offset);
-      PutAffine(sink, k + 32, _mm_or_si128(HighNibbles(q0), WhereBitOfByte(h0, g + 1, 16)), odd.scale,
+      PutAffine(sink, k + 32, OrBytes(HighNibbles(q0), WhereBitOfByte(h0, g + 1, 16)), odd.scale,
                 odd.offset);
-      PutAffine(sink, k + 48, _mm_or_si128(HighNibbles(q1), WhereBitOfByte(h1, g + 1, 16)), odd.scale,
+      PutAffine(sink, k + 48, OrBytes(HighNibbles(q1), WhereBitOfByte(h1, g + 1, 16)), odd.scale,
                 odd.offset);
     }
   }
@@ -285,7 +256,7 @@ struct Q2_KDecoder {
     const uint8_t* scales = data + offsetof(BlockQ2_K, scales);
     const uint8_t* qs = data + offsetof(BlockQ2_K, qs);
     ForEachGroup([&](int g, int h, int j, int part) __attribute__((always_inline)) {
-      const __m128i q = TwoBits(Load16(qs + 32 * h + 16 * part), j);
+      const Bytes q = TwoBits(Load16(qs + 32 * h + 16 * part), j);
       const float scale = d * static_cast<float>(scales[g] & 0xF),
                   min = dmin * static_cast<float>(scales[g] >> 4);
       PutAffine(sink, k + 16 * g, q, Set1(scale), Set1(-min));
@@ -302,11 +273,11 @@ struct Q3_KDecoder {
     const uint8_t* qs = data + offsetof(BlockQ3_K, qs);
     const uint8_t* hmask = data + offsetof(BlockQ3_K, hmask);
     ForEachGroup([&](int g, int h, int j, int part) __attribute__((always_inline)) {
-      const __m128i high = WhereBitOfByte(Load16(hmask + 16 * part), 4 * h + j, 4);
-      const __m128i q = _mm_or_si128(TwoBits(Load16(qs + 32 * h + 16 * part), j), high);
+      const Bytes high = WhereBitOfByte(Load16(hmask + 16 * part), 4 * h + j, 4);
+      const Bytes q = OrBytes(TwoBits(Load16(qs + 32 * h + 16 * part), j), high);
       const int low = g < 8 ? scales[g] & 0xF : scales[g - 8] >> 4;
       const int scale = (low | ((scales[8 + g % 4] >> (2 * (g / 4))) & 3) << 4) - 32;
-      PutScaled(sink, k + 16 * g, FromInt8(_mm_sub_epi8(q, _mm_set1_epi8(4))),
+      PutScaled(sink, k + 16 * g, FromInt8(SubBytes(q, EveryByte(4))),
                 Set1(d * static_cast<float>(scale)));
     });
   }
@@ -321,10 +292,10 @@ struct Q6_KDecoder {
     const uint8_t* qh = data + offsetof(BlockQ6_K, qh);
     const auto* scales = reinterpret_cast<const int8_t*>(data + offsetof(BlockQ6_K, scales));
     ForEachGroup([&](int g, int h, int j, int part) __attribute__((always_inline)) {
-      const __m128i byte = Load16(ql + 64 * h + 32 * (j % 2) + 16 * part);
-      const __m128i low = j < 2 ? LowNibbles(byte) : HighNibbles(byte);
-      const __m128i high = _mm_slli_epi16(TwoBits(Load16(qh + 32 * h + 16 * part), j), 4);
-      const __m128i q = _mm_sub_epi8(_mm_or_si128(low, high), _mm_set1_epi8(32));
+      const Bytes byte = Load16(ql + 64 * h + 32 * (j % 2) + 16 * part);
+      const Bytes low = j < 2 ? LowNibbles(byte) : HighNibbles(byte);
+      const Bytes high = ShiftBytesLeft4(TwoBits(Load16(qh + 32 * h + 16 * part), j));
+      const Bytes q = SubBytes(OrBytes(low, high), EveryByte(32));
       PutScaled(sink, k + 16 * g, FromInt8(q), Set1(d * static_cast<float>(scales[g])));
     });
   }

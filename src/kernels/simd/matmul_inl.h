@@ -97,7 +97,7 @@ void TileOf(int64_t num_tokens, const float* const* rows, int64_t count, const f
       return Tile<2>(rows, count, x, x_stride, sums);
     case 3:
       return Tile<3>(rows, count, x, x_stride, sums);
-#if defined(__AVX512F__)
+#if defined(__AVX512F__) || defined(__aarch64__)
     case 4:
       return Tile<4>(rows, count, x, x_stride, sums);
     case 5:

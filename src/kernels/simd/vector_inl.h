@@ -8,18 +8,6 @@
 namespace deepshock {
 namespace {
 
-// One order of additions for every sum of lanes.
-DS_INLINE float ReduceSum(F v) {
-  const __m128 four = SumTo4(v);
-  const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
-  return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
-}
-DS_INLINE float ReduceMax(F v) {
-  const __m128 four = MaxTo4(v);
-  const __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
-  return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
-}
-
 // Within 2 ulp; 0 below -104, infinity above 89. The reduced argument is at most ln(2)/2, where the Taylor
 // series ends after r^7/7! with an error of 5e-9.
 DS_INLINE F Exp(F x) {
@@ -61,7 +49,7 @@ void Axpy(float a, const float* x, float* y, int64_t n) {
 
 void RmsNormRow(const float* x, const float* weight, float eps, int64_t n, float* y) {
   const float mean = Dot(x, x, n) / static_cast<float>(n);
-  const F scale = Set1(1.0f / _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(mean + eps))));
+  const F scale = Set1(1.0f / SquareRoot(mean + eps));
   int64_t k = 0;
   for (; k + kLanes <= n; k += kLanes) Store(y + k, Mul(Mul(Load(x + k), scale), Load(weight + k)));
   if (k < n) StorePart(y + k, Mul(Mul(LoadPart(x + k, n - k), scale), LoadPart(weight + k, n - k)), n - k);
