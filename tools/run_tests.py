@@ -22,7 +22,10 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 LOGS = ROOT / "build/test-logs"
 JOBS = len(os.sched_getaffinity(0))
 RELEASE_LABELS = ["unit", "gates", "golden", "e2e"]
-STEPS = ["source", *RELEASE_LABELS, "asan", "tsan", "fuzz", "peers"]
+DEFAULT_STEPS = ["source", *RELEASE_LABELS, "asan", "tsan", "fuzz", "peers"]
+# By name only: five minutes under emulation.
+STEPS = [*DEFAULT_STEPS, "aarch64"]
+AARCH64_TESTS = ["tensor_test", "kernels_test", "kernels_without_dotprod"]
 # What has threads of its own.
 TSAN_TESTS = ["base_test", "kernels_test", "runtime_test"]
 # Numbers over whole test sets: a quarter of an hour under a sanitizer, through code that other cases run too.
@@ -155,6 +158,10 @@ class Runner:
     def tsan(self):
         if self.build("tsan", *TSAN_TESTS):
             self.ctest("tsan", "tsan", ["--tests-regex", f"^({'|'.join(TSAN_TESTS)})$"], sanitized=True)
+
+    def aarch64(self):
+        if self.build("aarch64", "tensor_test", "kernels_test"):
+            self.ctest("aarch64", "aarch64", ["--tests-regex", f"^({'|'.join(AARCH64_TESTS)})$"])
 
     # -- the other steps ----------------------------------------------------------------------------------------
 
@@ -315,7 +322,7 @@ def last_line(log):
 def main():
     parser = argparse.ArgumentParser(
         prog="./test", formatter_class=argparse.RawDescriptionHelpFormatter,
-        description="Builds and runs the tests (all of them without arguments), installing missing packages first.",
+        description="Builds and runs the tests (without arguments all but aarch64), installing missing packages first.",
         epilog="steps: " + ", ".join(STEPS) + "\n"
                "folders: " + ", ".join([*folders(), "apps"]) + ": that folder's unit tests\n"
                "tests: the name of a file below tests/gates, tests/golden or tests/e2e\n\n"
@@ -323,17 +330,17 @@ def main():
                "  ./test unit               all unit tests\n"
                "  ./test text               unit tests of src/text\n"
                "  ./test fuzz --seconds 60  a minute for each fuzz target")
-    parser.add_argument("what", nargs="*", metavar="STEP|FOLDER|TEST", help="what to run (default: every step)")
+    parser.add_argument("what", nargs="*", metavar="STEP|FOLDER|TEST", help="what to run (default: all but aarch64)")
     parser.add_argument("--seconds", type=int, default=10, help="time for each fuzz target (default: 10)")
     options = parser.parse_args()
-    what = options.what or STEPS
+    what = options.what or DEFAULT_STEPS
     for name in what:
         if name not in STEPS and find_tests(name) is None:
             parser.error(f"unknown '{name}': expected a step, a folder or a test (see ./test --help)")
 
     LOGS.mkdir(parents=True, exist_ok=True)
     runner = Runner(options.seconds)
-    sets = ["test"] + (["fuzz"] if {"asan", "fuzz"} & set(what) else [])
+    sets = ["test"] + (["fuzz"] if {"asan", "fuzz"} & set(what) else []) + (["aarch64"] if "aarch64" in what else [])
     if runner.dependencies(*sets):
         for name in what:
             if name in RELEASE_LABELS:
