@@ -195,7 +195,10 @@ void QuantizeRow(const float* x, int64_t num_blocks, int64_t step, int8_t* value
     __builtin_memcpy(&magnitude, &bits, sizeof(magnitude));
     const F inverse = Set1(magnitude > 0 ? 127.0f / magnitude : 0.0f);
     I rounded[kParts];
-    for (int i = 0; i < kParts; ++i) rounded[i] = RoundToI(Mul(parts[i], inverse));
+    // Of a block with a NaN or an infinity the scale tells; its codes are of no use, and no machine's
+    // conversion of them is another's.
+    const bool finite = bits < 0x7F800000;
+    for (int i = 0; i < kParts; ++i) rounded[i] = finite ? RoundToI(Mul(parts[i], inverse)) : SplatI(0);
     BlockScale& s = scales[b * step];
     int32_t low = 0, high = 0;
     for (int i = 0; i < kParts / 2; ++i) {
