@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/kv_cache.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <cstring>
 #include <utility>
@@ -12,6 +14,12 @@ namespace {
 constexpr int64_t kFirstCapacity = 128;  // tokens
 constexpr size_t kAlignment = 64;        // bytes: a vector register, a cache line
 
+// What the machine has; more than that is refused before the allocator is asked.
+int64_t PhysicalMemory() {
+  const int64_t pages = ::sysconf(_SC_PHYS_PAGES), page_bytes = ::sysconf(_SC_PAGESIZE);
+  return pages > 0 && page_bytes > 0 ? pages * page_bytes : INT64_MAX;
+}
+
 int64_t Groups(int64_t num_tokens) { return num_tokens / kKvGroup + (num_tokens % kKvGroup != 0 ? 1 : 0); }
 }  // namespace
 
@@ -19,6 +27,18 @@ KvCache::KvCache(StateSpec spec, int64_t max_tokens) : spec_(std::move(spec)), m
   layers_.resize(spec_.layers.size());
   view_.type = spec_.type();
   view_.layers.assign(spec_.layers.size(), nullptr);
+}
+
+Status KvCache::CheckFits(int64_t num_tokens) const {
+  int64_t total_bytes = 0;
+  for (const KvLayout& layer : spec_.layers) {
+    int64_t bytes = 0;
+    if (__builtin_mul_overflow(Groups(num_tokens), layer.group_bytes(), &bytes) ||
+        __builtin_add_overflow(total_bytes, bytes, &total_bytes) || total_bytes > PhysicalMemory()) {
+      return Fail("state: {} tokens do not fit in this machine's memory", num_tokens);
+    }
+  }
+  return {};
 }
 
 Status KvCache::Reserve(int64_t num_tokens) {
@@ -30,6 +50,7 @@ Status KvCache::Reserve(int64_t num_tokens) {
   while (capacity < num_tokens) capacity *= 2;
   capacity = std::min(capacity, max_tokens_);
 
+  DS_RETURN_IF_ERROR(CheckFits(num_tokens));
   std::vector<Memory> grown(layers_.size());
   int64_t total_bytes = 0;
   for (size_t layer = 0; layer < layers_.size(); ++layer) {

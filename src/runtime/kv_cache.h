@@ -32,6 +32,9 @@ class KvCache {
   int64_t allocated_bytes() const;
 
  private:
+  // What `num_tokens` need, against what the machine has.
+  Status CheckFits(int64_t num_tokens) const;
+
   struct Free {
     void operator()(std::byte* memory) const { std::free(memory); }
   };
