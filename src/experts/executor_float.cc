@@ -10,8 +10,6 @@ namespace {
 // What one thread multiplies in the time that handing work to another takes.
 constexpr int64_t kMinProducts = 1 << 15;
 
-int64_t NumRows(const ExpertGroup& group) { return static_cast<int64_t>(group.rows.size()); }
-
 // y[:, begin..end) of one matrix over a group's gathered rows, bias added.
 void Product(Compute& compute, int thread, const Matrix& w, const std::vector<float>& bias,
              const ExpertTask& task, const float* x, int64_t num_rows, float* y) {

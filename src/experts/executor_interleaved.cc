@@ -10,8 +10,6 @@
 namespace deepshock {
 namespace {
 
-int64_t NumRows(const ExpertGroup& group) { return static_cast<int64_t>(group.rows.size()); }
-
 // Whether a group's rows are all rows of x, in order: then x itself serves.
 bool TakesAll(const ExpertGroup& group, int64_t num_rows) {
   if (NumRows(group) != num_rows) return false;

@@ -14,6 +14,8 @@ namespace deepshock {
 
 using ExpertGroups = std::vector<const ExpertGroup*>;
 
+inline int64_t NumRows(const ExpertGroup& group) { return static_cast<int64_t>(group.rows.size()); }
+
 // One thread's share of a phase: output rows [begin, end) of one expert's matrix.
 struct ExpertTask {
   int group;
@@ -30,10 +32,9 @@ std::vector<ExpertTask> CutTasks(const ExpertGroups& groups, Matrix ExpertWeight
   for (size_t g = 0; g < groups.size(); ++g) {
     const Matrix& m = groups[g]->weights->*matrix;
     const int64_t block = grain(*groups[g]);
-    const auto num_rows = static_cast<int64_t>(groups[g]->rows.size());
     for (int64_t begin = 0; begin < m.rows; begin += block) {
       const int64_t end = std::min(begin + block, m.rows);
-      tasks.push_back({static_cast<int>(g), begin, end, (end - begin) * num_rows * m.cols});
+      tasks.push_back({static_cast<int>(g), begin, end, (end - begin) * NumRows(*groups[g]) * m.cols});
     }
   }
   std::stable_sort(tasks.begin(), tasks.end(),

@@ -56,7 +56,7 @@ std::set<const Matrix*> MatricesOfMixedSets(const ModelWeights& weights) {
 // In the order of the files.
 std::vector<Job> Jobs(const ModelSpec& spec, ModelWeights* weights) {
   std::vector<Job> jobs;
-  for (const InterleavedWeight& w : PlanInterleaving(spec, weights)) jobs.push_back({w.view, *w.view});
+  for (Matrix* view : PlanInterleaving(spec, weights)) jobs.push_back({view, *view});
   std::sort(jobs.begin(), jobs.end(), [](const Job& a, const Job& b) { return a.from.data < b.from.data; });
   return jobs;
 }
@@ -92,22 +92,13 @@ const MappedFile* FileOf(const WeightSource& source, const std::byte* data) {
   return nullptr;  // rearranged when it was loaded
 }
 
-// Tells the files of pieces [begin, end) what comes.
-template <typename Advice>
-void Advise(const WeightSource& source, std::span<const Piece> pieces, const Advice& advice) {
-  for (const Piece& piece : pieces) {
-    const std::span<const std::byte> bytes = StoredBytes(piece);
-    if (const MappedFile* file = FileOf(source, bytes.data())) advice(*file, bytes);
-  }
-}
-
 }  // namespace
 
-std::vector<InterleavedWeight> PlanInterleaving(const ModelSpec& spec, ModelWeights* weights) {
+std::vector<Matrix*> PlanInterleaving(const ModelSpec& spec, ModelWeights* weights) {
   const std::set<const Matrix*> mixed = MatricesOfMixedSets(*weights);
-  std::vector<InterleavedWeight> plan;
+  std::vector<Matrix*> plan;
   const Status listed = VisitWeights(spec, *weights, [&](const WeightDecl& decl, Matrix& m) -> Status {
-    if (!StaysInRows(spec, decl) && CanInterleave(m) && !mixed.contains(&m)) plan.push_back({decl, &m});
+    if (!StaysInRows(spec, decl) && CanInterleave(m) && !mixed.contains(&m)) plan.push_back(&m);
     return {};
   });
   DS_CHECK(listed.ok(), "listing does not fail");
@@ -133,7 +124,10 @@ Status InterleaveWeights(const ModelSpec& spec, const WeightSource& source, Thre
       bytes += static_cast<int64_t>(StoredBytes(pieces[end]).size());
     }
     const std::span<const Piece> window = all.subspan(begin, end - begin);
-    Advise(source, window, [](const MappedFile& file, auto bytes) { file.WillRead(bytes); });
+    for (const Piece& piece : window) {
+      const std::span<const std::byte> bytes = StoredBytes(piece);
+      if (const MappedFile* file = FileOf(source, bytes.data())) file->WillRead(bytes);
+    }
     pool.ParallelFor(static_cast<int64_t>(window.size()), 1, [&](int64_t i, int64_t, int) {
       const Piece& piece = window[static_cast<size_t>(i)];
       InterleaveRows(piece.job->from, piece.begin, piece.end,

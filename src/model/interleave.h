@@ -8,12 +8,8 @@
 
 namespace deepshock {
 
-struct InterleavedWeight {
-  WeightDecl decl;
-  Matrix* view;
-};
 // Which weights, in the order of VisitWeights; MLA's must have been derived (model/latent_weights.h).
-std::vector<InterleavedWeight> PlanInterleaving(const ModelSpec& spec, ModelWeights* weights);
+std::vector<Matrix*> PlanInterleaving(const ModelSpec& spec, ModelWeights* weights);
 
 // Replaces the views of every weight that has an interleaved form, except those that are read row by row (the
 // embedding), and the router, whose input stays in float32. MLA's expansions get the direction that the file

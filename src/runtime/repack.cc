@@ -35,7 +35,7 @@ class Planner {
  public:
   Planner(const ModelSpec& spec, const Architecture& architecture, ModelWeights* weights)
       : spec_(spec), architecture_(architecture) {
-    for (const InterleavedWeight& w : PlanInterleaving(spec, weights)) interleaved_.insert(w.view);
+    for (const Matrix* view : PlanInterleaving(spec, weights)) interleaved_.insert(view);
   }
 
   Status Add(const WeightDecl& decl, const Matrix& m, const ModelWeights& weights) {
@@ -57,7 +57,7 @@ class Planner {
     return {};
   }
 
-  std::vector<Item> items() const { return items_; }
+  const std::vector<Item>& items() const { return items_; }
   const std::vector<std::string>& types() const { return types_; }
 
  private:
@@ -151,10 +151,7 @@ class ItemWriter {
 
   Status WriteRows(const Matrix& m) {
     const auto row_bytes = static_cast<size_t>(RowBytes(m.dtype, m.cols));
-    for (int64_t row = 0; row < m.rows; ++row) {
-      DS_RETURN_IF_ERROR(writer_.WriteTensorData({m.Row(row), row_bytes}));
-      done_ += static_cast<int64_t>(row_bytes);
-    }
+    for (int64_t row = 0; row < m.rows; ++row) DS_RETURN_IF_ERROR(Append({m.Row(row), row_bytes}));
     return {};
   }
 
@@ -186,7 +183,7 @@ Result<RepackReport> RepackGguf(const std::string& input, ThreadPool& pool, cons
   writer.SetU32(kRepackedVersionKey, kInterleavedVersion);
   writer.SetStrings(kRepackedTypesKey, planner.types());
   RepackReport report;
-  const std::vector<Item> items = planner.items();
+  const std::vector<Item>& items = planner.items();
   for (const Item& item : items) {
     DS_RETURN_IF_ERROR(writer.DeclareTensor(item.name, item.dtype, item.dims));
     report.bytes += item.bytes;
