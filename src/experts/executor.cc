@@ -22,11 +22,11 @@ void ApplyActivation(const Kernels& kernels, const ExpertActivation& a, float* g
 }
 
 void LocalExecutor::Run(Compute& compute, const ExpertActivation& activation,
-                        std::span<const ExpertGroup> groups, Activations& x, float* y) {
-  ExpertGroups as_stored, interleaved;
-  for (const ExpertGroup& group : groups) {
-    if (group.rows.empty()) continue;
-    (IsInterleaved(*group.weights) ? interleaved : as_stored).push_back(&group);
+                        std::span<const ExpertBatch> batches, Activations& x, float* y) {
+  ExpertBatches as_stored, interleaved;
+  for (const ExpertBatch& batch : batches) {
+    if (batch.rows.empty()) continue;
+    (IsInterleaved(*batch.weights) ? interleaved : as_stored).push_back(&batch);
   }
   if (!as_stored.empty()) RunFloat(compute, activation, as_stored, x, y);
   if (!interleaved.empty()) RunInterleaved(compute, activation, interleaved, x, y);

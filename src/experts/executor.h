@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// ExpertExecutor: who computes experts for a set of rows. The model groups tokens by expert and hands the
-// groups over; where the experts' weights are, and on which processor they run, is the executor's affair.
+// ExpertExecutor: who computes experts for a set of rows. The model batches tokens by expert and hands the
+// batches over; where the experts' weights are, and on which processor they run, is the executor's affair.
 // LocalExecutor computes on this machine's CPU from weights that are in memory (or mapped).
 #pragma once
 
@@ -21,25 +21,25 @@ struct ExpertActivation {
 };
 
 // One expert and the rows it computes. Rows index both the input and, through `slots`, the output.
-struct ExpertGroup {
+struct ExpertBatch {
   const ExpertWeights* weights = nullptr;
   std::vector<int32_t> rows;   // rows of x
-  std::vector<int32_t> slots;  // where each row's result goes in y; every slot occurs once over all groups
+  std::vector<int32_t> slots;  // where each row's result goes in y; every slot occurs once over all batches
 };
 
 class ExpertExecutor {
  public:
   virtual ~ExpertExecutor() = default;
   // x [*, H]; y [slots, H]: y[slot] = expert(x[row]), unweighted.
-  virtual void Run(Compute& compute, const ExpertActivation& activation, std::span<const ExpertGroup> groups,
+  virtual void Run(Compute& compute, const ExpertActivation& activation, std::span<const ExpertBatch> batches,
                    Activations& x, float* y) = 0;
 };
 
-// Two phases over all groups at once: gate, up and activation; then down. In each, tasks of (expert, block of
+// Two phases over all batches at once: gate, up and activation; then down. In each, tasks of (expert, block of
 // output rows), the largest experts first, are taken by whichever thread is free.
 class LocalExecutor final : public ExpertExecutor {
  public:
-  void Run(Compute& compute, const ExpertActivation& activation, std::span<const ExpertGroup> groups,
+  void Run(Compute& compute, const ExpertActivation& activation, std::span<const ExpertBatch> batches,
            Activations& x, float* y) override;
 };
 

@@ -10,11 +10,11 @@
 namespace deepshock {
 namespace {
 
-// Whether a group's rows are all rows of x, in order: then x itself serves.
-bool TakesAll(const ExpertGroup& group, int64_t num_rows) {
-  if (NumRows(group) != num_rows) return false;
+// Whether a batch's rows are all rows of x, in order: then x itself serves.
+bool TakesAll(const ExpertBatch& batch, int64_t num_rows) {
+  if (NumRows(batch) != num_rows) return false;
   for (int64_t i = 0; i < num_rows; ++i) {
-    if (group.rows[static_cast<size_t>(i)] != i) return false;
+    if (batch.rows[static_cast<size_t>(i)] != i) return false;
   }
   return true;
 }
@@ -44,8 +44,8 @@ void StoreInner(const Kernels& kernels, const float* inner, int64_t width, int64
   }
 }
 
-struct Group {
-  const ExpertGroup* expert;
+struct Work {
+  const ExpertBatch* expert;
   ExpertBiases biases;
   QuantizedBuffer gathered;  // unless x itself serves
   QuantizedRows input;       // [rows, H]
@@ -60,71 +60,71 @@ int64_t InnerGrain(const Matrix& w, int64_t num_rows, int num_threads) {
   return std::max<int64_t>(1, grain / kQuantizedBlock) * kQuantizedBlock;
 }
 
-void GateAndUp(Compute& compute, int thread, const ExpertActivation& activation, const Group& group,
+void GateAndUp(Compute& compute, int thread, const ExpertActivation& activation, const Work& batch,
                const ExpertTask& task) {
-  const ExpertWeights& w = *group.expert->weights;
+  const ExpertWeights& w = *batch.expert->weights;
   const InterleavedKernels& kernels = compute.kernels->interleaved;
-  const int64_t rows = NumRows(*group.expert), width = task.end - task.begin;
+  const int64_t rows = NumRows(*batch.expert), width = task.end - task.begin;
   float* gate = compute.Scratch(thread, 2 * rows * width);  // [rows, width]
   float* up = gate + rows * width;
-  kernels.matmul(w.gate, task.begin, task.end, group.input, nullptr, gate - task.begin, width);
-  kernels.matmul(w.up, task.begin, task.end, group.input, nullptr, up - task.begin, width);
+  kernels.matmul(w.gate, task.begin, task.end, batch.input, nullptr, gate - task.begin, width);
+  kernels.matmul(w.up, task.begin, task.end, batch.input, nullptr, up - task.begin, width);
   for (int64_t t = 0; t < rows; ++t) {
-    AddBias(group.biases.gate, task.begin, task.end, gate + t * width);
-    AddBias(group.biases.up, task.begin, task.end, up + t * width);
+    AddBias(batch.biases.gate, task.begin, task.end, gate + t * width);
+    AddBias(batch.biases.up, task.begin, task.end, up + t * width);
   }
   ApplyActivation(*compute.kernels, activation, gate, up, rows * width);
-  StoreInner(*compute.kernels, gate, width, task.begin, group.inner.rows());
+  StoreInner(*compute.kernels, gate, width, task.begin, batch.inner.rows());
 }
 
-void Down(Compute& compute, const Group& group, const ExpertTask& task, float* y) {
-  const Matrix& w = group.expert->weights->down;
-  const std::vector<int32_t>& slots = group.expert->slots;
-  compute.kernels->interleaved.matmul(w, task.begin, task.end, group.inner.rows(), slots.data(), y, w.rows);
+void Down(Compute& compute, const Work& batch, const ExpertTask& task, float* y) {
+  const Matrix& w = batch.expert->weights->down;
+  const std::vector<int32_t>& slots = batch.expert->slots;
+  compute.kernels->interleaved.matmul(w, task.begin, task.end, batch.inner.rows(), slots.data(), y, w.rows);
   for (const int32_t slot : slots) {
-    AddBias(group.biases.down, task.begin, task.end, y + slot * w.rows + task.begin);
+    AddBias(batch.biases.down, task.begin, task.end, y + slot * w.rows + task.begin);
   }
 }
 
 }  // namespace
 
-void RunInterleaved(Compute& compute, const ExpertActivation& activation, const ExpertGroups& groups,
+void RunInterleaved(Compute& compute, const ExpertActivation& activation, const ExpertBatches& batches,
                     Activations& x, float* y) {
   const QuantizedRows& all = x.Quantized();
   const int num_threads = compute.pool->num_threads();
-  std::vector<Group> work;
-  work.reserve(groups.size());
-  for (const ExpertGroup* expert : groups) {
-    Group group{expert, ExpertBiases(*expert->weights), {}, all, {}};
+  std::vector<Work> work;
+  work.reserve(batches.size());
+  for (const ExpertBatch* expert : batches) {
+    Work batch{expert, ExpertBiases(*expert->weights), {}, all, {}};
     const int64_t rows = NumRows(*expert);
     if (!TakesAll(*expert, all.num_rows)) {
-      group.gathered = QuantizedBuffer(compute, rows, x.cols());
-      group.input = group.gathered.rows();
+      batch.gathered = QuantizedBuffer(compute, rows, x.cols());
+      batch.input = batch.gathered.rows();
     }
-    group.inner = QuantizedBuffer(compute, rows, expert->weights->gate.rows);
-    work.push_back(std::move(group));
+    batch.inner = QuantizedBuffer(compute, rows, expert->weights->gate.rows);
+    work.push_back(std::move(batch));
   }
   compute.pool->ParallelFor(static_cast<int64_t>(work.size()), all.num_rows > 16 ? 1 : work.size(),
                             [&](int64_t begin, int64_t end, int) {
                               for (int64_t i = begin; i < end; ++i) {
-                                const Group& group = work[static_cast<size_t>(i)];
-                                if (group.input.values == all.values) continue;
-                                GatherRows(all, group.expert->rows, group.input);
+                                const Work& batch = work[static_cast<size_t>(i)];
+                                if (batch.input.values == all.values) continue;
+                                GatherRows(all, batch.expert->rows, batch.input);
                               }
                             });
-  const auto inner_grain = [&](const ExpertGroup& g) {
+  const auto inner_grain = [&](const ExpertBatch& g) {
     return InnerGrain(g.weights->gate, NumRows(g), num_threads);
   };
-  RunTasks(compute, CutTasks(groups, &ExpertWeights::gate, inner_grain), kMinIntegerProducts / 2,
+  RunTasks(compute, CutTasks(batches, &ExpertWeights::gate, inner_grain), kMinIntegerProducts / 2,
            [&](const ExpertTask& task, int thread) {
-             GateAndUp(compute, thread, activation, work[static_cast<size_t>(task.group)], task);
+             GateAndUp(compute, thread, activation, work[static_cast<size_t>(task.batch)], task);
            });
-  const auto down_grain = [&](const ExpertGroup& g) {
+  const auto down_grain = [&](const ExpertBatch& g) {
     return InterleavedGrain(g.weights->down, NumRows(g), num_threads);
   };
   RunTasks(
-      compute, CutTasks(groups, &ExpertWeights::down, down_grain), kMinIntegerProducts,
-      [&](const ExpertTask& task, int) { Down(compute, work[static_cast<size_t>(task.group)], task, y); });
+      compute, CutTasks(batches, &ExpertWeights::down, down_grain), kMinIntegerProducts,
+      [&](const ExpertTask& task, int) { Down(compute, work[static_cast<size_t>(task.batch)], task, y); });
 }
 
 }  // namespace deepshock

@@ -12,29 +12,29 @@
 
 namespace deepshock {
 
-using ExpertGroups = std::vector<const ExpertGroup*>;
+using ExpertBatches = std::vector<const ExpertBatch*>;
 
-inline int64_t NumRows(const ExpertGroup& group) { return static_cast<int64_t>(group.rows.size()); }
+inline int64_t NumRows(const ExpertBatch& batch) { return static_cast<int64_t>(batch.rows.size()); }
 
 // One thread's share of a phase: output rows [begin, end) of one expert's matrix.
 struct ExpertTask {
-  int group;
+  int batch;
   int64_t begin, end;
   int64_t work;  // products: rows x outputs x inputs
 };
 
-// Cuts each group's output rows of one matrix into blocks of `grain(group)`; the largest tasks come first, so
+// Cuts each batch's output rows of one matrix into blocks of `grain(batch)`; the largest tasks come first, so
 // that the threads end together.
 template <typename GrainOfGroup>
-std::vector<ExpertTask> CutTasks(const ExpertGroups& groups, Matrix ExpertWeights::*matrix,
+std::vector<ExpertTask> CutTasks(const ExpertBatches& batches, Matrix ExpertWeights::*matrix,
                                  const GrainOfGroup& grain) {
   std::vector<ExpertTask> tasks;
-  for (size_t g = 0; g < groups.size(); ++g) {
-    const Matrix& m = groups[g]->weights->*matrix;
-    const int64_t block = grain(*groups[g]);
+  for (size_t g = 0; g < batches.size(); ++g) {
+    const Matrix& m = batches[g]->weights->*matrix;
+    const int64_t block = grain(*batches[g]);
     for (int64_t begin = 0; begin < m.rows; begin += block) {
       const int64_t end = std::min(begin + block, m.rows);
-      tasks.push_back({static_cast<int>(g), begin, end, (end - begin) * NumRows(*groups[g]) * m.cols});
+      tasks.push_back({static_cast<int>(g), begin, end, (end - begin) * NumRows(*batches[g]) * m.cols});
     }
   }
   std::stable_sort(tasks.begin(), tasks.end(),
@@ -75,9 +75,9 @@ inline bool IsInterleaved(const ExpertWeights& w) {
   return w.gate.interleaved && w.up.interleaved && w.down.interleaved;
 }
 
-void RunFloat(Compute& compute, const ExpertActivation& activation, const ExpertGroups& groups,
+void RunFloat(Compute& compute, const ExpertActivation& activation, const ExpertBatches& batches,
               const Activations& x, float* y);
-void RunInterleaved(Compute& compute, const ExpertActivation& activation, const ExpertGroups& groups,
+void RunInterleaved(Compute& compute, const ExpertActivation& activation, const ExpertBatches& batches,
                     Activations& x, float* y);
 
 }  // namespace deepshock

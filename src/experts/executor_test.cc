@@ -62,7 +62,7 @@ TEST(LocalExecutor, ComputesEachExpertForItsRowsOnly) {
   }
   for (size_t e = 0; e < 3; ++e) experts.push_back({gates[e].view, ups[e].view, downs[e].view, {}, {}, {}});
   const Owned x = RandomMatrix(4, hidden, 1);
-  std::vector<ExpertGroup> groups = {
+  std::vector<ExpertBatch> batches = {
       {&experts[0], {0, 2, 3}, {0, 5, 2}}, {&experts[1], {1}, {1}}, {&experts[2], {0, 1}, {3, 4}}};
   for (const int threads : {1, 2, 5}) {
     ThreadPool pool(threads);
@@ -70,13 +70,13 @@ TEST(LocalExecutor, ComputesEachExpertForItsRowsOnly) {
     LocalExecutor executor;
     std::vector<float> y(6 * hidden, -99.0f);
     Activations rows(compute, x.values.data(), 4, hidden);
-    executor.Run(compute, {}, groups, rows, y.data());
-    for (size_t g = 0; g < groups.size(); ++g) {
-      for (size_t i = 0; i < groups[g].rows.size(); ++i) {
+    executor.Run(compute, {}, batches, rows, y.data());
+    for (size_t g = 0; g < batches.size(); ++g) {
+      for (size_t i = 0; i < batches[g].rows.size(); ++i) {
         const auto expected =
-            Expected(gates[g], ups[g], downs[g], x.values.data() + groups[g].rows[i] * hidden);
+            Expected(gates[g], ups[g], downs[g], x.values.data() + batches[g].rows[i] * hidden);
         for (int64_t h = 0; h < hidden; ++h) {
-          EXPECT_NEAR(y[static_cast<size_t>(groups[g].slots[i] * hidden + h)],
+          EXPECT_NEAR(y[static_cast<size_t>(batches[g].slots[i] * hidden + h)],
                       expected[static_cast<size_t>(h)], 1e-3);
         }
       }
@@ -128,29 +128,29 @@ TEST(LocalExecutor, InterleavedExpertsAgreeWithStoredOnesAndWithThemselves) {
   }
   const Owned x = RandomMatrix(tokens, hidden, 1);
   // Expert 0 takes every token, 1 every third, 2 a single one; slots are scattered.
-  const auto groups_of = [&](const std::vector<ExpertWeights>& experts) {
-    std::vector<ExpertGroup> groups = {{&experts[0], {}, {}}, {&experts[1], {}, {}}, {&experts[2], {7}, {0}}};
+  const auto batches_of = [&](const std::vector<ExpertWeights>& experts) {
+    std::vector<ExpertBatch> batches = {{&experts[0], {}, {}}, {&experts[1], {}, {}}, {&experts[2], {7}, {0}}};
     int32_t slot = 1;
     for (int32_t t = 0; t < tokens; ++t) {
-      groups[0].rows.push_back(t);
-      groups[0].slots.push_back(slot++);
+      batches[0].rows.push_back(t);
+      batches[0].slots.push_back(slot++);
       if (t % 3 != 0) continue;
-      groups[1].rows.push_back(t);
-      groups[1].slots.push_back(slot++);
+      batches[1].rows.push_back(t);
+      batches[1].slots.push_back(slot++);
     }
-    return groups;
+    return batches;
   };
-  const auto run = [&](const Kernels& kernels, int threads, const std::vector<ExpertGroup>& groups) {
+  const auto run = [&](const Kernels& kernels, int threads, const std::vector<ExpertBatch>& batches) {
     ThreadPool pool(threads);
     Compute compute(kernels, pool);
     Activations rows(compute, x.values.data(), tokens, hidden);
     std::vector<float> y(static_cast<size_t>((1 + tokens + (tokens + 2) / 3) * hidden), NAN);
-    LocalExecutor().Run(compute, {}, groups, rows, y.data());
+    LocalExecutor().Run(compute, {}, batches, rows, y.data());
     return y;
   };
-  const std::vector<float> exact = run(BestKernels(), 2, groups_of(stored));
+  const std::vector<float> exact = run(BestKernels(), 2, batches_of(stored));
   for (const Kernels* kernels : AvailableKernels()) {
-    const std::vector<float> first = run(*kernels, 1, groups_of(interleaved));
+    const std::vector<float> first = run(*kernels, 1, batches_of(interleaved));
     double error = 0, size = 0;
     for (size_t i = 0; i < exact.size(); ++i) {
       error += std::pow(double{first[i]} - exact[i], 2);
@@ -161,14 +161,14 @@ TEST(LocalExecutor, InterleavedExpertsAgreeWithStoredOnesAndWithThemselves) {
     EXPECT_LT(std::sqrt(error / size), 0.02) << kernels->name;
     EXPECT_GT(error, 0) << "the 8-bit path did not run";
     for (const int threads : {2, 5}) {
-      const std::vector<float> again = run(*kernels, threads, groups_of(interleaved));
+      const std::vector<float> again = run(*kernels, threads, batches_of(interleaved));
       EXPECT_EQ(std::memcmp(first.data(), again.data(), first.size() * sizeof(float)), 0);
     }
-    // Token 7 alone in its group is the same as among others.
-    std::vector<ExpertGroup> alone = groups_of(interleaved);
+    // Token 7 alone in its batch is the same as among others.
+    std::vector<ExpertBatch> alone = batches_of(interleaved);
     alone[0].rows = {7};
     alone[0].slots = {5};
-    const size_t slot = static_cast<size_t>(groups_of(interleaved)[0].slots[7]);
+    const size_t slot = static_cast<size_t>(batches_of(interleaved)[0].slots[7]);
     const std::vector<float> some = run(*kernels, 2, alone);
     EXPECT_EQ(std::memcmp(some.data() + 5 * hidden, first.data() + slot * static_cast<size_t>(hidden),
                           hidden * sizeof(float)),

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Feed-forward blocks: route, group tokens by expert, let the executor compute, combine. A dense MLP is one
-// expert with every token in its group.
+// expert with every token in its batch.
 #include <algorithm>
 #include <cmath>
 #include <numeric>
@@ -20,8 +20,8 @@ ExpertActivation ActivationOf(const ExpertSpec& spec) {
 }
 
 // All tokens through one MLP, their results from slot `first_slot` on.
-ExpertGroup AllTokens(const ExpertWeights& w, int64_t num_tokens, int64_t first_slot) {
-  ExpertGroup all;
+ExpertBatch AllTokens(const ExpertWeights& w, int64_t num_tokens, int64_t first_slot) {
+  ExpertBatch all;
   all.weights = &w;
   all.rows.resize(static_cast<size_t>(num_tokens));
   std::iota(all.rows.begin(), all.rows.end(), 0);
@@ -54,20 +54,20 @@ Routing Route(ForwardContext& context, const LayerWeights& w, Activations& x) {
 }
 
 // Slot t * K + i holds token t's result from its i-th chosen expert.
-std::vector<ExpertGroup> GroupByExpert(const LayerWeights& w, const Routing& routing, size_t k) {
-  std::vector<ExpertGroup> by_expert(w.experts.size());
+std::vector<ExpertBatch> GroupByExpert(const LayerWeights& w, const Routing& routing, size_t k) {
+  std::vector<ExpertBatch> by_expert(w.experts.size());
   for (size_t slot = 0; slot < routing.experts.size(); ++slot) {
-    ExpertGroup& group = by_expert[static_cast<size_t>(routing.experts[slot])];
-    group.rows.push_back(static_cast<int32_t>(slot / k));
-    group.slots.push_back(static_cast<int32_t>(slot));
+    ExpertBatch& batch = by_expert[static_cast<size_t>(routing.experts[slot])];
+    batch.rows.push_back(static_cast<int32_t>(slot / k));
+    batch.slots.push_back(static_cast<int32_t>(slot));
   }
-  std::vector<ExpertGroup> groups;
+  std::vector<ExpertBatch> batches;
   for (size_t e = 0; e < by_expert.size(); ++e) {
     if (by_expert[e].rows.empty()) continue;
     by_expert[e].weights = &w.experts[e];
-    groups.push_back(std::move(by_expert[e]));
+    batches.push_back(std::move(by_expert[e]));
   }
-  return groups;
+  return batches;
 }
 
 // How much of the shared expert each token takes: [T], 1 without a gate.
@@ -106,15 +106,15 @@ void Mixture(ForwardContext& context, const LayerWeights& w, int layer_index, Ac
     context.observer->OnRouting({layer_index, num_tokens, context.spec.router.top_k, routing.logits,
                                  routing.experts, routing.weights});
   }
-  std::vector<ExpertGroup> groups = GroupByExpert(w, routing, static_cast<size_t>(k));
+  std::vector<ExpertBatch> batches = GroupByExpert(w, routing, static_cast<size_t>(k));
   std::vector<float> shared_gates;
   if (w.shared.gate) {
-    groups.push_back(AllTokens(w.shared, num_tokens, num_tokens * k));
+    batches.push_back(AllTokens(w.shared, num_tokens, num_tokens * k));
     shared_gates = SharedGates(context, w, x);
   }
   // [T * K, H], and [T, H] of the shared expert
   BufferPool::Buffer<float> y = context.compute.buffers.Borrow<float>(num_tokens * (k + 1) * hidden);
-  context.executor.Run(context.compute, ActivationOf(context.spec.expert), groups, x, y.data());
+  context.executor.Run(context.compute, ActivationOf(context.spec.expert), batches, x, y.data());
   Combine(context.compute, routing, k, shared_gates, num_tokens, hidden, y.data(), out);
 }
 
@@ -126,7 +126,7 @@ void FeedForward(ForwardContext& context, const LayerWeights& w, const LayerSpec
   if (layer.is_moe) {
     Mixture(context, w, layer_index, rows, out);
   } else {
-    const ExpertGroup all = AllTokens(w.dense, num_tokens, 0);
+    const ExpertBatch all = AllTokens(w.dense, num_tokens, 0);
     context.executor.Run(context.compute, {}, {&all, 1}, rows, out);
   }
 }
