@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// ExpertId: which routed expert of a model. The layer counts as the model's layers do, dense ones included; the
-// layers of multi-token prediction follow, from L on. Plain value, usable as a key of ordered and hashed maps.
+// ExpertId: which routed expert of a model. The layer counts as the model's layers do, dense ones included;
+// the layers of multi-token prediction follow, from L on. Plain value, usable as a key of ordered and hashed
+// maps.
 #pragma once
 
 #include <compare>
@@ -22,8 +23,8 @@ struct ExpertId {
 template <>
 struct std::hash<deepshock::ExpertId> {
   size_t operator()(const deepshock::ExpertId& id) const noexcept {
-    const uint64_t both = static_cast<uint64_t>(static_cast<uint32_t>(id.layer)) << 32 |
-                          static_cast<uint32_t>(id.expert);
+    const uint64_t both =
+        static_cast<uint64_t>(static_cast<uint32_t>(id.layer)) << 32 | static_cast<uint32_t>(id.expert);
     return std::hash<uint64_t>()(both);
   }
 };
