@@ -44,6 +44,22 @@ struct EngineOptions {
   // How keys and values are kept between tokens: "f32" exactly, "bf16" in half its memory, "q8" in a quarter.
   // Empty: bf16, with float32 activations f32.
   std::string kv_type;
+  // Hard limit for the weights and the states of all sequences together; 0: none. Where the weights do not
+  // fit, the model must be a repacked file: routed experts are then read from disk as they are needed.
+  int64_t memory_bytes = 0;
+};
+
+// Of an engine with a memory limit: what is where, and what reading experts from disk has cost so far.
+struct MemoryUse {
+  int64_t always_resident_bytes = 0;  // weights other than routed experts; all weights where experts stay too
+  int64_t num_experts = 0;            // routed ones; 0: none is read from disk
+  int64_t expert_bytes = 0;           // of all of them
+  int64_t resident_experts = 0, resident_expert_bytes = 0;
+  int64_t capacity = 0;          // experts that there is room for beside the states of now
+  int64_t hits = 0, misses = 0;  // experts that a layer of a pass found in memory, and those it did not
+  int64_t bytes_read = 0;
+  double stall_seconds = 0;  // with nothing to compute while experts were read
+  std::string reader;        // "io_uring, O_DIRECT"
 };
 
 struct ModelInfo {
@@ -70,6 +86,8 @@ class Engine {
   Engine& operator=(const Engine&) = delete;
 
   const ModelInfo& info() const;
+  // None without a memory limit.
+  std::optional<MemoryUse> memory_use() const;
   // What the checkpoint's generation_config.json recommends.
   const std::optional<SamplingOptions>& recommended_sampling() const;
 

@@ -19,6 +19,12 @@ Result<std::shared_ptr<HugeMemory>> HugeMemory::Allocate(size_t bytes) {
   return std::shared_ptr<HugeMemory>(new HugeMemory(static_cast<std::byte*>(p), bytes));
 }
 
+void HugeMemory::GiveBack(size_t offset, size_t bytes) {
+  constexpr size_t kPage = 4096;
+  const size_t begin = (offset + kPage - 1) / kPage * kPage, end = (offset + bytes) / kPage * kPage;
+  if (begin < end) ::madvise(data_ + begin, end - begin, MADV_DONTNEED);
+}
+
 HugeMemory::~HugeMemory() {
   if (data_ != nullptr) ::munmap(data_, size_);
 }

@@ -20,6 +20,8 @@ class HugeMemory {
 
   std::byte* data() { return data_; }
   size_t size() const { return size_; }
+  // Lets whole pages of this part go; they read as zeros afterwards, and cost nothing until written again.
+  void GiveBack(size_t offset, size_t bytes);
 
  private:
   HugeMemory(std::byte* data, size_t size) : data_(data), size_(size) {}

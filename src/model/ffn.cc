@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <utility>
 
 #include "model/forward.h"
 #include "model/router.h"
@@ -99,7 +100,36 @@ void Combine(Compute& compute, const Routing& routing, int64_t k, const std::vec
   });
 }
 
-void Mixture(ForwardContext& context, const LayerWeights& w, int layer_index, Activations& x, float* out) {
+// Computes the batches of routed experts, and what the shared expert has to do (may be null) with the first
+// of them. Where a store brings the weights, in the order in which it does: a batch's results do not depend
+// on what is computed beside it.
+Status RunExperts(ForwardContext& context, const LayerWeights& w, int layer_index,
+                  std::vector<ExpertBatch> batches, const ExpertBatch* shared, Activations& x, float* y) {
+  const ExpertActivation activation = ActivationOf(context.spec.expert);
+  if (batches.empty() || context.store == nullptr || !context.store->HasLayer(layer_index)) {
+    if (shared != nullptr) batches.push_back(*shared);
+    context.executor.Run(context.compute, activation, batches, x, y);
+    return {};
+  }
+  std::vector<ExpertUse> uses;  // ascending, as the batches are
+  for (const ExpertBatch& batch : batches) {
+    uses.push_back(
+        {static_cast<int32_t>(batch.weights - w.experts.data()), static_cast<int32_t>(batch.rows.size())});
+  }
+  return context.store->Use(layer_index, x.num_rows(), uses, [&](std::span<const LeasedExpert> leased) {
+    std::vector<ExpertBatch> ready;
+    for (const LeasedExpert& lease : leased) {
+      const auto use = std::lower_bound(uses.begin(), uses.end(), lease.expert,
+                                        [](const ExpertUse& u, int32_t expert) { return u.expert < expert; });
+      ready.push_back(std::move(batches[static_cast<size_t>(use - uses.begin())]));
+      ready.back().weights = lease.weights;
+    }
+    if (shared != nullptr) ready.push_back(*std::exchange(shared, nullptr));
+    context.executor.Run(context.compute, activation, ready, x, y);
+  });
+}
+
+Status Mixture(ForwardContext& context, const LayerWeights& w, int layer_index, Activations& x, float* out) {
   const int64_t k = context.spec.router.top_k, hidden = context.spec.hidden, num_tokens = x.num_rows();
   const Routing routing = Route(context, w, x);
   if (context.observer != nullptr) {
@@ -108,27 +138,28 @@ void Mixture(ForwardContext& context, const LayerWeights& w, int layer_index, Ac
   }
   std::vector<ExpertBatch> batches = GroupByExpert(w, routing, static_cast<size_t>(k));
   std::vector<float> shared_gates;
+  ExpertBatch shared;
   if (w.shared.gate) {
-    batches.push_back(AllTokens(w.shared, num_tokens, num_tokens * k));
+    shared = AllTokens(w.shared, num_tokens, num_tokens * k);
     shared_gates = SharedGates(context, w, x);
   }
   // [T * K, H], and [T, H] of the shared expert
   BufferPool::Buffer<float> y = context.compute.buffers.Borrow<float>(num_tokens * (k + 1) * hidden);
-  context.executor.Run(context.compute, ActivationOf(context.spec.expert), batches, x, y.data());
+  DS_RETURN_IF_ERROR(RunExperts(context, w, layer_index, std::move(batches),
+                                shared.weights != nullptr ? &shared : nullptr, x, y.data()));
   Combine(context.compute, routing, k, shared_gates, num_tokens, hidden, y.data(), out);
+  return {};
 }
 
 }  // namespace
 
-void FeedForward(ForwardContext& context, const LayerWeights& w, const LayerSpec& layer, int layer_index,
-                 int64_t num_tokens, const float* x, float* out) {
+Status FeedForward(ForwardContext& context, const LayerWeights& w, const LayerSpec& layer, int layer_index,
+                   int64_t num_tokens, const float* x, float* out) {
   Activations rows(context.compute, x, num_tokens, context.spec.hidden);
-  if (layer.is_moe) {
-    Mixture(context, w, layer_index, rows, out);
-  } else {
-    const ExpertBatch all = AllTokens(w.dense, num_tokens, 0);
-    context.executor.Run(context.compute, {}, {&all, 1}, rows, out);
-  }
+  if (layer.is_moe) return Mixture(context, w, layer_index, rows, out);
+  const ExpertBatch all = AllTokens(w.dense, num_tokens, 0);
+  context.executor.Run(context.compute, {}, {&all, 1}, rows, out);
+  return {};
 }
 
 }  // namespace deepshock

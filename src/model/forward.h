@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "experts/executor.h"
+#include "experts/store.h"
 #include "kernels/ops.h"
 #include "model/model.h"
 #include "model/rope.h"
@@ -36,6 +37,7 @@ struct ForwardContext {
   const Rope& rope;
   ExpertExecutor& executor;
   ForwardObserver* observer;  // may be null
+  ExpertStore* store;         // null: routed experts are computed from LayerWeights
 };
 
 // x [T, H] -> out [T, H]. `state_layer` indexes KvView::layers; each row's state entry is written, then read.
@@ -44,12 +46,12 @@ void GroupedAttention(ForwardContext& context, const LayerWeights& w, const Laye
 void LatentAttention(ForwardContext& context, const LayerWeights& w, int state_layer, const Batch& batch,
                      const float* x, float* out);
 
-// x [T, H] -> out [T, H]: the dense MLP or the mixture.
-void FeedForward(ForwardContext& context, const LayerWeights& w, const LayerSpec& layer, int layer_index,
-                 int64_t num_tokens, const float* x, float* out);
+// x [T, H] -> out [T, H]: the dense MLP or the mixture. Fails when the store does.
+Status FeedForward(ForwardContext& context, const LayerWeights& w, const LayerSpec& layer, int layer_index,
+                   int64_t num_tokens, const float* x, float* out);
 
-// One decoder layer in place: x [T, H] += attention(norm(x)), x += ffn(norm(x)).
-void DecoderLayer(ForwardContext& context, const LayerWeights& w, const LayerSpec& layer, int layer_index,
-                  const Batch& batch, float* x);
+// One decoder layer in place: x [T, H] += attention(norm(x)), x += ffn(norm(x)). Fails when the store does.
+Status DecoderLayer(ForwardContext& context, const LayerWeights& w, const LayerSpec& layer, int layer_index,
+                    const Batch& batch, float* x);
 
 }  // namespace deepshock

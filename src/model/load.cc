@@ -5,6 +5,7 @@
 #include "base/mapped_file.h"
 #include "model/interleave.h"
 #include "model/model.h"
+#include "model/placement.h"
 #include "model/registry.h"
 #include "model/repacked.h"
 #include "model/source.h"
@@ -29,7 +30,7 @@ Status CheckLatent(const ModelSpec& spec, const LayerWeights& w, int layer) {
       layer);
 }
 
-Result<ModelWeights> LoadWeights(const ModelSpec& spec, WeightSource& source, const LoadOptions& options) {
+Result<ModelWeights> FindWeights(const ModelSpec& spec, WeightSource& source) {
   int num_mtp = 0;
   while (num_mtp < spec.num_mtp_layers && source.HasMtpLayer(spec.num_layers() + num_mtp)) ++num_mtp;
   ModelWeights weights = EmptyWeights(spec, num_mtp);
@@ -50,11 +51,6 @@ Result<ModelWeights> LoadWeights(const ModelSpec& spec, WeightSource& source, co
                 unused[0], spec.architecture, unused.size() - 1);
   }
   weights.storage = source.Storage();
-  if (options.interleave) {
-    DS_CHECK(options.pool != nullptr, "interleaving needs threads");
-    DS_RETURN_IF_ERROR(InterleaveWeights(spec, source, *options.pool, &weights));
-  }
-  if (spec.tied_head) weights.head = weights.embedding;
   return weights;
 }
 
@@ -63,6 +59,7 @@ Result<ModelWeights> LoadWeights(const ModelSpec& spec, WeightSource& source, co
 Result<std::unique_ptr<Model>> Model::Load(const std::string& path, const LoadOptions& options) {
   std::unique_ptr<Model> model(new Model);
   std::unique_ptr<WeightSource> source;
+  bool is_repacked = false;
   if (IsFolder(path)) {
     const std::string config = path + "/config.json";
     DS_ASSIGN(const std::string text, ReadFile(config, kMaxConfigBytes));
@@ -74,7 +71,8 @@ Result<std::unique_ptr<Model>> Model::Load(const std::string& path, const LoadOp
     DS_ASSIGN(std::shared_ptr<const GgufFile> file, GgufFile::Open(path));
     DS_ASSIGN(model->spec_, SpecFromGguf(*file));
     const Architecture& architecture = *FindArchitecture(model->spec_.architecture);
-    if (IsRepacked(*file)) {
+    is_repacked = IsRepacked(*file);
+    if (is_repacked) {
       if (!options.interleave) {
         return Fail(
             "{}: a repacked file is multiplied by activations in 8 bits only; for float32 use the file "
@@ -86,8 +84,26 @@ Result<std::unique_ptr<Model>> Model::Load(const std::string& path, const LoadOp
       source = MakeGgufSource(std::move(file), architecture, model->spec_);
     }
   }
-  DS_ASSIGN(model->weights_, LoadWeights(model->spec_, *source, options).WithContext(path));
+  DS_ASSIGN(model->weights_, FindWeights(model->spec_, *source).WithContext(path));
+  DS_RETURN_IF_ERROR(model->LoadWeights(path, *source, is_repacked, options).WithContext(path));
   return model;
+}
+
+Status Model::LoadWeights(const std::string& path, const WeightSource& source, bool is_repacked,
+                          const LoadOptions& options) {
+  const bool limited = options.memory.bytes > 0;
+  if (limited && !is_repacked) {  // before memory is taken
+    DS_ASSIGN(memory_, PlaceWhole(path, spec_, options.memory, weights_));
+  }
+  if (options.interleave) {
+    DS_CHECK(options.pool != nullptr, "interleaving needs threads");
+    DS_RETURN_IF_ERROR(InterleaveWeights(spec_, source, *options.pool, &weights_));
+  }
+  if (limited && is_repacked) {
+    DS_ASSIGN(memory_, PlaceRepacked(spec_, source, options.memory, &weights_));
+  }
+  if (spec_.tied_head) weights_.head = weights_.embedding;
+  return {};
 }
 
 }  // namespace deepshock

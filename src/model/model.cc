@@ -16,8 +16,8 @@ void AddRows(const Rope& rope, KvView* kv, int64_t first_position, int64_t count
   }
 }
 
-void DecoderLayer(ForwardContext& context, const LayerWeights& w, const LayerSpec& layer, int layer_index,
-                  const Batch& batch, float* x) {
+Status DecoderLayer(ForwardContext& context, const LayerWeights& w, const LayerSpec& layer, int layer_index,
+                    const Batch& batch, float* x) {
   const ModelSpec& spec = context.spec;
   const int64_t num_tokens = batch.size(), size = num_tokens * spec.hidden;
   const auto eps = static_cast<float>(spec.norm_eps);
@@ -30,8 +30,9 @@ void DecoderLayer(ForwardContext& context, const LayerWeights& w, const LayerSpe
   }
   context.compute.kernels->axpy(1.0f, out.data(), x, size);
   RmsNorm(context.compute, w.ffn_norm, eps, x, num_tokens, normed.data());
-  FeedForward(context, w, layer, layer_index, num_tokens, normed.data(), out.data());
+  DS_RETURN_IF_ERROR(FeedForward(context, w, layer, layer_index, num_tokens, normed.data(), out.data()));
   context.compute.kernels->axpy(1.0f, out.data(), x, size);
+  return {};
 }
 
 namespace {
@@ -87,7 +88,7 @@ Status Model::Forward(Compute& compute, std::span<const SequenceChunk> chunks, F
   DS_RETURN_IF_ERROR(CheckChunks(chunks, spec_.vocab_size));
   const Rope rope(spec_.rope);
   LocalExecutor executor;
-  ForwardContext context{compute, spec_, rope, executor, observer};
+  ForwardContext context{compute, spec_, rope, executor, observer, memory_.store.get()};
   Batch batch;
   std::vector<int32_t> tokens;
   for (const SequenceChunk& chunk : chunks) {
@@ -98,8 +99,8 @@ Status Model::Forward(Compute& compute, std::span<const SequenceChunk> chunks, F
   std::vector<float> x = Embed(compute, weights_.embedding, tokens);
   for (int l = 0; l < spec_.num_layers(); ++l) {
     if (observer != nullptr) observer->OnHiddenState(l, x);
-    DecoderLayer(context, weights_.layers[static_cast<size_t>(l)], spec_.layers[static_cast<size_t>(l)], l,
-                 batch, x.data());
+    DS_RETURN_IF_ERROR(DecoderLayer(context, weights_.layers[static_cast<size_t>(l)],
+                                    spec_.layers[static_cast<size_t>(l)], l, batch, x.data()));
   }
   RmsNorm(compute, weights_.output_norm, static_cast<float>(spec_.norm_eps), x.data(), batch.size(),
           x.data());
@@ -128,7 +129,7 @@ Status Model::ForwardMtp(Compute& compute, std::span<const MtpChunk> chunks, For
   const auto eps = static_cast<float>(spec_.norm_eps);
   const Rope rope(spec_.rope);
   LocalExecutor executor;
-  ForwardContext context{compute, spec_, rope, executor, nullptr};
+  ForwardContext context{compute, spec_, rope, executor, nullptr, memory_.store.get()};
   Batch batch;
   std::vector<int32_t> tokens;
   std::vector<float> normed;  // [T, H]
@@ -154,7 +155,7 @@ Status Model::ForwardMtp(Compute& compute, std::span<const MtpChunk> chunks, For
   }
   std::vector<float> x(normed.size());
   MatMul(compute, mtp.projection, {}, joined.data(), num_tokens, x.data());
-  DecoderLayer(context, mtp.layer, spec_.mtp_layer, spec_.num_layers(), batch, x.data());
+  DS_RETURN_IF_ERROR(DecoderLayer(context, mtp.layer, spec_.mtp_layer, spec_.num_layers(), batch, x.data()));
 
   output->hidden.clear();
   int64_t row = 0;

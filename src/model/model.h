@@ -18,6 +18,9 @@
 
 namespace deepshock {
 
+class ExpertStore;
+class MemoryBudget;
+
 // Some tokens of one sequence, to be appended to its state.
 struct SequenceChunk {
   KvView* kv = nullptr;
@@ -61,11 +64,28 @@ struct MtpChunk {
   bool all_logits = false;               // results of every position, or of the last only
 };
 
+// A hard limit for a model's weights and the states of its sequences together.
+struct MemoryLimit {
+  int64_t bytes = 0;               // 0: none; weights are mapped or rearranged, and states grow as they like
+  KvType kv_type = KvType::kBF16;  // of the states
+  int64_t least_tokens = 128;      // a limit that leaves no room for such a state is refused
+  std::string policy = "auto";     // which experts stay in memory (experts/cache_policy.h)
+};
+
+// How a model lies in memory under a limit. All empty without one.
+struct ModelMemory {
+  std::shared_ptr<ExpertStore> store;  // brings routed experts from disk; null where all weights are at hand
+  std::shared_ptr<MemoryBudget> budget;  // what is left, for states
+  int64_t resident_bytes = 0;            // of the weights that never leave
+};
+
 struct LoadOptions {
   // Bring quantised weights into the kernels' layout, to be multiplied by activations in 8 bits: several
   // times faster, and lossy in the activations. Otherwise weights stay as stored and activations float32.
   bool interleave = false;
   ThreadPool* pool = nullptr;  // what interleaving runs on
+  // Where the weights do not fit, the file must be a repacked one, whose experts then are read as needed.
+  MemoryLimit memory = {};
 };
 
 class Model {
@@ -75,11 +95,13 @@ class Model {
 
   const ModelSpec& spec() const { return spec_; }
   const ModelWeights& weights() const { return weights_; }
+  const ModelMemory& memory() const { return memory_; }
   // What a sequence's state is made of; kF32 keeps keys and values exactly.
   StateSpec state_spec(KvType type = KvType::kF32) const;
 
   // Computes all chunks in one pass and appends them to their states. Chunks must be of different sequences.
-  // Fails when a token id is outside the vocabulary or a state lacks room; then no state has changed.
+  // Fails when a token id is outside the vocabulary, a state lacks room or an expert cannot be read; then no
+  // state has changed.
   Status Forward(Compute& compute, std::span<const SequenceChunk> chunks, ForwardObserver* observer,
                  ForwardOutput* output) const;
 
@@ -90,8 +112,12 @@ class Model {
 
  private:
   Model() = default;
+  // Brings what `source` has found to where it is computed from.
+  Status LoadWeights(const std::string& path, const class WeightSource& source, bool is_repacked,
+                     const LoadOptions& options);
   ModelSpec spec_;
   ModelWeights weights_;
+  ModelMemory memory_;
 };
 
 }  // namespace deepshock

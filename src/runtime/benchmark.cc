@@ -83,7 +83,8 @@ class Runner {
         touched_(model) {
     const int64_t length = test.depth + test.tokens + kWarmSteps;
     for (int s = 0; s < test.num_sequences; ++s) {
-      sequences_.push_back(std::make_unique<KvCache>(model.state_spec(options.kv_type), length));
+      sequences_.push_back(
+          std::make_unique<KvCache>(model.state_spec(options.kv_type), length, model.memory().budget.get()));
     }
   }
 

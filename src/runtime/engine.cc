@@ -11,6 +11,7 @@
 #include "base/topology.h"
 #include "kernels/ops.h"
 #include "model/model.h"
+#include "runtime/memory_use.h"
 #include "runtime/model_text.h"
 #include "runtime/scheduler.h"
 #include "runtime/token_model.h"
@@ -32,6 +33,7 @@ Status CheckOptions(const EngineOptions& options) {
   if (options.activations != "int8" && options.activations != "float32") {
     return Fail("activations: expected int8 or float32, found \"{}\"", options.activations);
   }
+  DS_RETURN_IF_ERROR(check("memory_bytes", options.memory_bytes, 0, int64_t{1} << 62));
   DS_RETURN_IF_ERROR(check("draft_tokens", options.draft_tokens, 1, kMaxDraftTokens));
   return {};
 }
@@ -76,7 +78,9 @@ Result<std::unique_ptr<Engine>> Engine::Load(const std::string& path, const Engi
     return Fail("cannot start {} threads: {}", num_threads, e.what());
   }
   impl->compute.emplace(*kernels, *impl->pool);
-  DS_ASSIGN(impl->model, Model::Load(path, {options.activations == "int8", impl->pool.get()}));
+  DS_ASSIGN(
+      impl->model,
+      Model::Load(path, {options.activations == "int8", impl->pool.get(), {options.memory_bytes, kv_type}}));
   DS_ASSIGN(impl->text, LoadModelText(path));
   const ModelSpec& spec = impl->model->spec();
   DS_ASSIGN(const int64_t context_length, ContextLength(options, *impl->model));
@@ -98,6 +102,8 @@ Result<std::unique_ptr<Engine>> Engine::Load(const std::string& path, const Engi
 }
 
 const ModelInfo& Engine::info() const { return impl_->info; }
+
+std::optional<MemoryUse> Engine::memory_use() const { return MemoryUseOf(impl_->model->memory()); }
 
 const std::optional<SamplingOptions>& Engine::recommended_sampling() const {
   return impl_->text.recommended_sampling;
@@ -121,7 +127,8 @@ std::string Engine::Decode(std::span<const int32_t> tokens) const {
 }
 
 std::unique_ptr<Session> Engine::NewSession() const {
-  return std::make_unique<SequenceState>(impl_->token_model->state_spec(), impl_->info.context_length);
+  return std::make_unique<SequenceState>(impl_->token_model->state_spec(), impl_->info.context_length,
+                                         impl_->token_model->memory_budget());
 }
 
 uint64_t Engine::Submit(GenerationRequest request) { return impl_->scheduler->Submit(std::move(request)); }

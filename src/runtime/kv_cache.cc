@@ -23,10 +23,32 @@ int64_t PhysicalMemory() {
 int64_t Groups(int64_t num_tokens) { return num_tokens / kKvGroup + (num_tokens % kKvGroup != 0 ? 1 : 0); }
 }  // namespace
 
-KvCache::KvCache(StateSpec spec, int64_t max_tokens) : spec_(std::move(spec)), max_tokens_(max_tokens) {
+KvCache::KvCache(StateSpec spec, int64_t max_tokens, MemoryBudget* budget)
+    : spec_(std::move(spec)), max_tokens_(max_tokens), budget_(budget) {
   layers_.resize(spec_.layers.size());
   view_.type = spec_.type();
   view_.layers.assign(spec_.layers.size(), nullptr);
+}
+
+KvCache::~KvCache() {
+  layers_.clear();
+  if (budget_ != nullptr) budget_->Return(allocated_bytes());
+}
+
+int64_t KvCache::BytesOf(int64_t capacity) const {
+  int64_t bytes = 0;
+  for (const KvLayout& layer : spec_.layers) bytes += layer.group_bytes() * Groups(capacity);
+  return bytes;
+}
+
+Result<int64_t> KvCache::TakeFromBudget(int64_t num_tokens, int64_t wanted) {
+  if (budget_ == nullptr) return wanted;
+  if (budget_->Take(BytesOf(wanted)).ok()) return wanted;
+  // While it grows, the old memory is there beside the new one.
+  const int64_t least = std::min(Groups(num_tokens) * kKvGroup, max_tokens_);
+  DS_RETURN_IF_ERROR(
+      budget_->Take(BytesOf(least)).WithContext(fmt::format("state of {} tokens", num_tokens)));
+  return least;
 }
 
 Status KvCache::CheckFits(int64_t num_tokens) const {
@@ -46,11 +68,21 @@ Status KvCache::Reserve(int64_t num_tokens) {
   if (num_tokens > max_tokens_) {
     return Fail("state: expected at most {} tokens, the context length, found {}", max_tokens_, num_tokens);
   }
+  const int64_t old_bytes = allocated_bytes();
   int64_t capacity = std::max(view_.capacity, kFirstCapacity);
   while (capacity < num_tokens) capacity *= 2;
   capacity = std::min(capacity, max_tokens_);
 
   DS_RETURN_IF_ERROR(CheckFits(num_tokens));
+  if (budget_ != nullptr && !CheckFits(capacity).ok()) capacity = num_tokens;
+  DS_ASSIGN(capacity, TakeFromBudget(num_tokens, capacity));
+  const Status grown = Grow(capacity);
+  // Of a failed attempt, all that was taken; else what the old memory was.
+  if (budget_ != nullptr) budget_->Return(grown.ok() ? old_bytes : BytesOf(capacity));
+  return grown;
+}
+
+Status KvCache::Grow(int64_t capacity) {
   std::vector<Memory> grown(layers_.size());
   int64_t total_bytes = 0;
   for (size_t layer = 0; layer < layers_.size(); ++layer) {
@@ -82,10 +114,6 @@ void KvCache::Truncate(int64_t length) {
   view_.length = length;
 }
 
-int64_t KvCache::allocated_bytes() const {
-  int64_t bytes = 0;
-  for (const KvLayout& layer : spec_.layers) bytes += layer.group_bytes() * Groups(view_.capacity);
-  return bytes;
-}
+int64_t KvCache::allocated_bytes() const { return BytesOf(view_.capacity); }
 
 }  // namespace deepshock

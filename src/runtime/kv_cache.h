@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // KvCache: owns the memory behind one sequence's KvView. Starts small and doubles up to the context length,
-// so that short sequences in long-context models stay cheap. One thread.
+// so that short sequences in long-context models stay cheap. Takes its memory from a budget where there is
+// one. One thread.
 #pragma once
 
 #include <cstdint>
@@ -8,6 +9,7 @@
 #include <memory>
 #include <vector>
 
+#include "base/memory_budget.h"
 #include "base/result.h"
 #include "model/state.h"
 
@@ -15,8 +17,9 @@ namespace deepshock {
 
 class KvCache {
  public:
-  // Allocates nothing yet.
-  KvCache(StateSpec spec, int64_t max_tokens);
+  // Allocates nothing yet. `budget` may be null, and must outlive this.
+  KvCache(StateSpec spec, int64_t max_tokens, MemoryBudget* budget = nullptr);
+  ~KvCache();
   KvCache(const KvCache&) = delete;
   KvCache& operator=(const KvCache&) = delete;
 
@@ -34,6 +37,11 @@ class KvCache {
  private:
   // What `num_tokens` need, against what the machine has.
   Status CheckFits(int64_t num_tokens) const;
+  // Takes the budget's memory for a capacity of at least `num_tokens`, `wanted` where that fits; tells which.
+  Result<int64_t> TakeFromBudget(int64_t num_tokens, int64_t wanted);
+  int64_t BytesOf(int64_t capacity) const;
+  // Memory for `capacity` tokens in place of the present one.
+  Status Grow(int64_t capacity);
 
   struct Free {
     void operator()(std::byte* memory) const { std::free(memory); }
@@ -42,6 +50,7 @@ class KvCache {
 
   StateSpec spec_;
   int64_t max_tokens_;
+  MemoryBudget* budget_;
   std::vector<Memory> layers_;  // each [ceil(capacity / 32)] groups
   KvView view_;
 };

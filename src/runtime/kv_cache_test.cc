@@ -97,5 +97,32 @@ TEST(KvCache, TooMuchMemoryIsAnErrorThatChangesNothing) {
   EXPECT_FALSE(overflow.Reserve(100000).ok());
 }
 
+TEST(KvCache, TakesItsMemoryFromABudgetAndReturnsIt) {
+  const StateSpec spec = Spec();
+  const int64_t of_128 = 128 * spec.bytes_per_token(), of_256 = 2 * of_128,
+                of_320 = 320 * spec.bytes_per_token();
+  FixedBudget budget(of_256 + of_320);
+  {
+    KvCache cache(spec, 1000, &budget), other(spec, 1000, &budget);
+    ASSERT_TRUE(cache.Reserve(1).ok());
+    for (int i = 0; i < 100; ++i) Append(cache, spec);
+    ASSERT_TRUE(cache.Reserve(200).ok());
+    EXPECT_EQ(cache.allocated_bytes(), of_256);
+    // Doubling would take 512 tokens' memory; what is asked for fits, whole groups of it, beside the old
+    // memory.
+    ASSERT_TRUE(cache.Reserve(300).ok());
+    EXPECT_EQ(cache.capacity(), 320);
+    ExpectTokens(cache, spec, 100);
+    const Status too_many = cache.Reserve(321);
+    EXPECT_NE(too_many.message().find("state of 321 tokens: memory: expected at most"), std::string::npos)
+        << too_many.message();
+    EXPECT_EQ(cache.capacity(), 320) << "nothing has changed";
+    ExpectTokens(cache, spec, 100);
+    ASSERT_TRUE(other.Reserve(129).ok()) << "the 256 that the old memory had are free again";
+    EXPECT_FALSE(KvCache(spec, 1000, &budget).Reserve(1).ok());
+  }
+  EXPECT_TRUE(budget.Take(of_256 + of_320).ok()) << "all of it came back";
+}
+
 }  // namespace
 }  // namespace deepshock

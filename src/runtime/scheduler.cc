@@ -79,7 +79,8 @@ Status Scheduler::Prepare(Sequence* sequence) {
   DS_RETURN_IF_ERROR(CheckRequest(request));
   DS_ASSIGN(sequence->stops, StopMatcher::Create(request.stop));
   if (request.session == nullptr) {
-    sequence->own_state = std::make_unique<SequenceState>(model_.state_spec(), model_.context_length());
+    sequence->own_state =
+        std::make_unique<SequenceState>(model_.state_spec(), model_.context_length(), model_.memory_budget());
     sequence->state = sequence->own_state.get();
   } else {
     auto* state = static_cast<SequenceState*>(request.session);

@@ -30,7 +30,8 @@ struct MtpTrack {
 
 class SequenceState final : public Session {
  public:
-  SequenceState(StateSpec spec, int64_t max_tokens) : kv(std::move(spec), max_tokens) {}
+  SequenceState(StateSpec spec, int64_t max_tokens, MemoryBudget* budget = nullptr)
+      : kv(std::move(spec), max_tokens, budget) {}
   int64_t num_tokens() const override { return kv.length(); }
   void Clear() override { Truncate(0); }
   void Truncate(int64_t length);

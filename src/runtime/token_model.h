@@ -23,6 +23,8 @@ class TokenModel {
   virtual StateSpec state_spec() const = 0;
   virtual int64_t vocab_size() const = 0;
   virtual int64_t context_length() const = 0;
+  // What the states of sequences take their memory from; null: no limit.
+  virtual MemoryBudget* memory_budget() const { return nullptr; }
 };
 
 class LoadedModel final : public TokenModel {
@@ -40,6 +42,7 @@ class LoadedModel final : public TokenModel {
   StateSpec state_spec() const override { return model_.state_spec(kv_type_); }
   int64_t vocab_size() const override { return model_.spec().vocab_size; }
   int64_t context_length() const override { return context_length_; }
+  MemoryBudget* memory_budget() const override { return model_.memory().budget.get(); }
 
  private:
   const Model& model_;
