@@ -66,6 +66,13 @@ void AddCommonOptions(CLI::App& app, unsigned which, CommonOptions* options) {
                    "(default: bf16, with float32 activations f32)")
         ->check(CLI::IsMember({"f32", "bf16", "q8"}));
   }
+  if ((which & kMemoryOption) != 0) {
+    app.add_option(
+           "--memory", options->memory,
+           "Hard limit for weights and state together, such as 6G or 512M; experts of a repacked model that "
+           "do not fit are read from disk as they are needed (default: auto, no limit)")
+        ->type_name("SIZE");
+  }
   if ((which & kJsonOption) != 0) app.add_flag("--json", options->json, "Print JSON");
   if ((which & kQuietOption) != 0) {
     app.add_flag("-q,--quiet", options->quiet, "No progress, notices or statistics on stderr");

@@ -20,6 +20,7 @@ struct CommonOptions {
   std::string kernels;  // empty: the fastest table this CPU runs
   std::string activations = "int8";
   std::string kv_type;  // empty: as EngineOptions says
+  std::string memory;   // apps/common/memory_option.h
   bool json = false;
   bool quiet = false;  // no progress, no warnings
 };
@@ -31,6 +32,7 @@ enum CommonOption : unsigned {
   kQuietOption = 8,         // --quiet
   kActivationsOption = 16,  // --activations int8|float32
   kKvTypeOption = 32,       // --kv_type f32|bf16|q8
+  kMemoryOption = 64,       // --memory SIZE
   kComputeOptions = kThreadsOption | kKernelsOption,
   kInferenceOptions = kComputeOptions | kActivationsOption | kKvTypeOption,
 };

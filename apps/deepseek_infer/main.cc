@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "apps/common/generation_options.h"
+#include "apps/common/memory_option.h"
 #include "apps/common/options.h"
 #include "apps/common/program.h"
 #include "apps/common/records.h"
@@ -108,17 +109,22 @@ Result<int> Infer(const InferOptions& options) {
   engine_options.kv_type = options.kv_type;
   engine_options.batch_size = options.has_prompt ? 1 : options.batch_size;
   engine_options.context_length = options.context;
+  DS_ASSIGN(engine_options.memory_bytes, MemoryBytes(options));
   DS_RETURN_IF_ERROR(ApplySpeculationFlags(options.generation, &engine_options));
   DS_ASSIGN(const std::unique_ptr<Engine> engine, Engine::Load(path, engine_options));
   if (options.chat) DS_RETURN_IF_ERROR(engine->ChatTemplateStatus());
   CatchInterrupts();
-  if (options.has_prompt) return RunPrompt(*engine, options, batch.defaults);
+  const auto told = [&](Result<int> exit_code) {
+    if (!options.quiet) PrintMemoryUse(engine->memory_use());
+    return exit_code;
+  };
+  if (options.has_prompt) return told(RunPrompt(*engine, options, batch.defaults));
   batch.input = options.input;
   batch.output = options.output;
   batch.chat = options.chat;
   batch.quiet = options.quiet;
   batch.batch_size = options.batch_size;
-  return RunBatch(*engine, batch);
+  return told(RunBatch(*engine, batch));
 }
 
 void AddOptions(CLI::App& app, InferOptions* options) {
@@ -144,7 +150,7 @@ void AddOptions(CLI::App& app, InferOptions* options) {
   app.add_flag("--chat", options->chat, "Put prompts through the model's chat template as a user's message");
   AddGenerationOptions(app, &options->generation, std::to_string(kDefaultMaxTokens),
                        "greedy, whatever generation_config.json says");
-  AddCommonOptions(app, kInferenceOptions | kJsonOption | kQuietOption, options);
+  AddCommonOptions(app, kInferenceOptions | kMemoryOption | kJsonOption | kQuietOption, options);
   app.footer(
       "Input records: {\"prompt\": TEXT} or {\"messages\": [...], \"tools\": [...]}, and optionally id,\n"
       "metadata, max_tokens, temperature, top_k, top_p, min_p, repetition_penalty, presence_penalty,\n"

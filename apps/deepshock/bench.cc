@@ -8,11 +8,13 @@
 #include <memory>
 
 #include "apps/common/generation_options.h"
+#include "apps/common/memory_option.h"
 #include "apps/common/terminal.h"
 #include "apps/deepshock/commands.h"
 #include "base/json.h"
 #include "runtime/benchmark.h"
 #include "runtime/benchmark_drafts.h"
+#include "runtime/memory_use.h"
 #include "runtime/model_text.h"
 
 namespace deepshock {
@@ -56,6 +58,20 @@ nlohmann::ordered_json CeilingsToJson(const BenchReport& report) {
   return {{"read_bytes_per_second", ToJson(report.read_bandwidth)},
           {"int8_ops_per_second", report.peak.int8_ops},
           {"float32_ops_per_second", report.peak.float_ops}};
+}
+
+nlohmann::ordered_json ToJson(const MemoryUse& use) {
+  return {{"always_resident_bytes", use.always_resident_bytes},
+          {"experts", use.num_experts},
+          {"expert_bytes", use.expert_bytes},
+          {"resident_experts", use.resident_experts},
+          {"resident_expert_bytes", use.resident_expert_bytes},
+          {"capacity", use.capacity},
+          {"hits", use.hits},
+          {"misses", use.misses},
+          {"bytes_read", use.bytes_read},
+          {"stall_seconds", use.stall_seconds},
+          {"reader", use.reader}};
 }
 
 nlohmann::ordered_json ToJson(const BenchReport& report, const Facts& facts) {
@@ -204,7 +220,10 @@ Result<int> Bench(const Options& options) {
   DS_ASSIGN(facts.path, FindModelArgument(options.model));
   DS_ASSIGN(Machine machine, MakeMachine(options));
   const auto start = std::chrono::steady_clock::now();
-  DS_ASSIGN(const auto model, Model::Load(facts.path, {options.activations == "int8", machine.pool.get()}));
+  DS_ASSIGN(const int64_t memory_bytes, MemoryBytes(options));
+  DS_ASSIGN(const auto model,
+            Model::Load(facts.path,
+                        {options.activations == "int8", machine.pool.get(), {memory_bytes, bench.kv_type}}));
   facts.load_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   if (bench.tests.empty()) bench.tests = DefaultBenchTests(model->spec().context_length);
   CatchInterrupts();
@@ -228,6 +247,10 @@ Result<int> Bench(const Options& options) {
   facts.threads = machine.pool->num_threads();
   nlohmann::ordered_json json = ToJson(*report, facts);
   std::string table = ToTable(*report, facts);
+  if (const std::optional<MemoryUse> use = MemoryUseOf(model->memory())) {
+    json["memory"] = ToJson(*use);
+    table += "\n" + DescribeMemory(*use) + "\n";
+  }
   if (!options.prompt.empty()) {
     const auto drafts = BenchDrafts(options, facts, *model, *machine.compute, bench.kv_type);
     if (!drafts.ok() && Interrupted()) return kExitInterrupted;
@@ -281,7 +304,7 @@ Command AddBench(CLI::App& program) {
       ->type_name("N")
       ->check(CLI::Range(1, kMaxDraftTokens));
   app->add_flag("--machine", options->machine_only, "Measure the machine's ceilings only, no model");
-  AddCommonOptions(*app, kInferenceOptions | kJsonOption | kQuietOption, options.get());
+  AddCommonOptions(*app, kInferenceOptions | kMemoryOption | kJsonOption | kQuietOption, options.get());
   app->footer(
       "Bytes are those of the weights and states that a pass reads, each once; operations those of the "
       "weights'\n"

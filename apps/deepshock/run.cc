@@ -11,6 +11,7 @@
 #include <string>
 
 #include "apps/common/generation_options.h"
+#include "apps/common/memory_option.h"
 #include "apps/common/records.h"
 #include "apps/common/terminal.h"
 #include "apps/deepshock/chat.h"
@@ -70,6 +71,7 @@ Result<int> AnswerOnce(const Engine& engine, Chat& chat, const RunOptions& optio
   }
   if (!options.quiet) {
     std::fprintf(stderr, "[%s, load %.2f s]\n", chat.LastStatistics().c_str(), load_seconds);
+    PrintMemoryUse(engine.memory_use());
   }
   return result.finish_reason == FinishReason::kCancelled ? kExitInterrupted : 0;
 }
@@ -83,6 +85,7 @@ Result<int> Run(const RunOptions& options) {
   engine_options.activations = options.activations;
   engine_options.kv_type = options.kv_type;
   engine_options.context_length = options.context;
+  DS_ASSIGN(engine_options.memory_bytes, MemoryBytes(options));
   DS_RETURN_IF_ERROR(ApplySpeculationFlags(options.generation, &engine_options));
   DS_ASSIGN(const std::unique_ptr<Engine> engine, Engine::Load(path, engine_options));
 
@@ -110,7 +113,9 @@ Result<int> Run(const RunOptions& options) {
                  SafeForTerminal(info.name.empty() ? path : info.name).c_str(), info.architecture.c_str(),
                  static_cast<long long>(info.context_length), load_seconds);
   }
-  return RunInteractive(chat, options.quiet);
+  DS_ASSIGN(const int exit_code, RunInteractive(chat, options.quiet));
+  if (!options.quiet) PrintMemoryUse(engine->memory_use());
+  return exit_code;
 }
 
 }  // namespace
@@ -129,7 +134,7 @@ Command AddRun(CLI::App& program) {
       ->type_name("N");
   AddGenerationOptions(*app, &options->generation, "until the model ends or the context is full",
                        "generation_config.json, else temperature 0.7 and top_p 0.95");
-  AddCommonOptions(*app, kInferenceOptions | kJsonOption | kQuietOption, options.get());
+  AddCommonOptions(*app, kInferenceOptions | kMemoryOption | kJsonOption | kQuietOption, options.get());
   app->footer(
       "The prompt goes through the model's chat template; a model without one continues it. Speed and time\n"
       "to first token are told on stderr.\n"
@@ -138,6 +143,7 @@ Command AddRun(CLI::App& program) {
       "  deepshock run                                          chat with the embedded model\n"
       "  deepshock run deepseek-ai/DeepSeek-V2-Lite-Chat        chat with a downloaded model\n"
       "  deepshock run MODEL --prompt \"Hello\" --temperature 0   answer once, always the same\n"
+      "  deepshock run big.repacked.gguf --memory 6G             larger than memory: experts stay on disk\n"
       "  git diff | deepshock run MODEL --system \"Review this\"");
   return {app, [options] { return Run(*options); }};
 }

@@ -122,6 +122,34 @@ TEST_F(Programs, SpeculationChangesNoText) {
             std::string::npos);
 }
 
+TEST_F(Programs, AMemoryLimitChangesNoText) {
+  const std::string repacked = Path("tiny.repacked.gguf");
+  ASSERT_EQ(Deepshock("repack '" + kModel + "' '" + repacked + "'").exit_code, 0);
+  const std::string prompt = "' --raw --prompt 'int main(int argc' --max_tokens 40 --temperature 0 ";
+  const Outcome plain = Deepshock("run '" + repacked + prompt);
+  EXPECT_EQ(plain.exit_code, 0) << plain.err;
+  EXPECT_EQ(plain.err.find("memory:"), std::string::npos) << plain.err;
+  for (const char* limit : {"20M", "24MB", "1G"}) {
+    const Outcome run = Deepshock("run '" + repacked + prompt + "--memory " + limit);
+    EXPECT_EQ(run.exit_code, 0) << run.err;
+    EXPECT_EQ(run.out, plain.out) << limit;
+    EXPECT_NE(run.err.find("of 256 experts"), std::string::npos) << run.err;
+    EXPECT_NE(run.err.find("hit rate"), std::string::npos) << run.err;
+    EXPECT_EQ(
+        Call("deepseek-infer",
+             "--model '" + repacked + "' --prompt 'int main(int argc' --max_tokens 40 " + "--memory " + limit)
+            .out,
+        plain.out)
+        << limit;
+  }
+  ExpectError(Deepshock("run '" + repacked + prompt + "--memory 2M"),
+              {"memory: expected at least", "experts of", "found 2.00 MiB"});
+  ExpectError(Deepshock("run '" + repacked + prompt + "--memory lots"),
+              {"--memory: expected a size such as 6G, 512M or 1.5GiB, found \"lots\""});
+  ExpectError(Deepshock("run '" + kModel + prompt + "--memory 20M"),
+              {"memory: expected at least", "deepshock repack " + kModel});
+}
+
 TEST_F(Programs, BatchKeepsOrderAndGoesOnAfterABadLine) {
   const std::string input =
       "{\"id\":\"a\",\"prompt\":\"The kernel allocates memory for\"}\n"
