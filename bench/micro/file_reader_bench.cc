@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // How fast experts come from disk: FileReader on a large file, records at random places, in one piece or in
 // three, by size of a request and number of them under way.
-//   file_reader_bench FILE [RECORD_BYTES [MILLISECONDS]]
+//   file_reader_bench FILE [RECORD_BYTES [MILLISECONDS [ROUNDS [SETTINGS]]]]
+// Rounds go over the first SETTINGS of the list, since disks of virtual machines change their speed.
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <random>
 #include <string>
+#include <vector>
 
 #include "base/file_reader.h"
 #include "base/huge_memory.h"
@@ -60,20 +63,23 @@ double Measure(const std::string& path, int64_t file_bytes, int64_t record_bytes
 
 int Main(int argc, char** argv) {
   if (argc < 2) {
-    std::fprintf(stderr, "usage: file_reader_bench FILE [RECORD_BYTES [MILLISECONDS]]\n");
+    std::fprintf(stderr, "usage: file_reader_bench FILE [RECORD_BYTES [MILLISECONDS [ROUNDS [SETTINGS]]]]\n");
     return 1;
   }
   const std::string path = argv[1];
   const auto file_bytes = static_cast<int64_t>(std::filesystem::file_size(path));
   const int64_t record_bytes = argc > 2 ? std::atoll(argv[2]) : 4866048;
   const double seconds = (argc > 3 ? std::atof(argv[3]) : 1500) / 1000;
-  const Setting settings[] = {
+  const int num_rounds = argc > 4 ? std::atoi(argv[4]) : 3;
+  const std::vector<Setting> settings = {
       {1 << 20, 16, 1, true},  {1 << 20, 16, 3, true}, {1 << 20, 8, 1, true},   {1 << 20, 32, 1, true},
       {1 << 20, 4, 1, true},   {1 << 18, 16, 1, true}, {1 << 18, 64, 1, true},  {1 << 22, 16, 1, true},
       {1 << 20, 16, 1, false}, {1 << 20, 8, 1, false}, {1 << 20, 16, 3, false},
   };
-  for (int round = 0; round < 3; ++round) {
-    for (const Setting& s : settings) {
+  const size_t count = argc > 5 ? static_cast<size_t>(std::atoi(argv[5])) : settings.size();
+  for (int round = 0; round < num_rounds; ++round) {
+    for (size_t i = 0; i < std::min(count, settings.size()); ++i) {
+      const Setting& s = settings[i];
       const double rate = Measure(path, file_bytes, record_bytes, seconds, s);
       std::printf("round %d  %-8s %4lld KiB a request, %2d at once, record in %d: %.2f GB/s\n", round,
                   s.uring ? "io_uring" : "threads", static_cast<long long>(s.request_bytes >> 10),
