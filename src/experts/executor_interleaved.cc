@@ -33,17 +33,6 @@ void GatherRows(const QuantizedRows& from, const std::vector<int32_t>& rows, con
   }
 }
 
-// Rows [begin, begin + count) of the inner width, activated, into their 8-bit blocks.
-void StoreInner(const Kernels& kernels, const float* inner, int64_t width, int64_t begin,
-                const QuantizedRows& to) {
-  for (int64_t t = 0; t < to.num_rows; ++t) {
-    const int64_t step = to.PanelSize(t / kPanelRows);
-    const int64_t block = to.BlockIndex(t) + begin / kQuantizedBlock * step;
-    kernels.interleaved.quantize_row(inner + t * width, width / kQuantizedBlock, step,
-                                     to.values + block * kQuantizedBlock, to.scales + block);
-  }
-}
-
 struct Work {
   const ExpertBatch* expert;
   ExpertBiases biases;
@@ -74,7 +63,10 @@ void GateAndUp(Compute& compute, int thread, const ExpertActivation& activation,
     AddBias(batch.biases.up, task.begin, task.end, up + t * width);
   }
   ApplyActivation(*compute.kernels, activation, gate, up, rows * width);
-  StoreInner(*compute.kernels, gate, width, task.begin, batch.inner.rows());
+  for (int64_t t = 0; t < rows; ++t) {
+    QuantizeBlocks(*compute.kernels, gate + t * width, task.begin / kQuantizedBlock, width / kQuantizedBlock,
+                   t, batch.inner.rows());
+  }
 }
 
 void Down(Compute& compute, const Work& batch, const ExpertTask& task, float* y) {

@@ -4,14 +4,12 @@
 #include <algorithm>
 
 #include "kernels/attention_isa.h"
+#include "kernels/built_tables.h"
 
 namespace deepshock {
 namespace {
 
-struct Built {
-  const AttentionKernels* table;
-  bool runs_here;
-};
+using Built = BuiltTable<AttentionKernels>;
 
 // Slowest first. A table runs where the Kernels of its name do; avx512bf16 asks for two extensions more.
 std::vector<Built> FindTables() {
@@ -63,25 +61,10 @@ int64_t AttentionScratch(const KvLayout& layout) {
   return 2 * kQueryTile * kKvBlock * 4 + kKvBlock * (layout.key_pad() + layout.value_pad()) * 4;
 }
 
-std::vector<const AttentionKernels*> AvailableAttention() {
-  std::vector<const AttentionKernels*> available;
-  for (const Built& b : BuiltTables()) {
-    if (b.runs_here) available.push_back(b.table);
-  }
-  return available;
-}
+std::vector<const AttentionKernels*> AvailableAttention() { return TablesThatRun(BuiltTables()); }
 
 Result<const AttentionKernels*> AttentionByName(std::string_view name) {
-  std::string names;
-  for (const Built& b : BuiltTables()) {
-    if (b.table->name == name) {
-      if (b.runs_here) return b.table;
-      return Fail("attention kernels \"{}\": this CPU lacks the instruction set", name);
-    }
-    names += names.empty() ? "" : ", ";
-    names += b.table->name;
-  }
-  return Fail("attention kernels: expected one of {}, found \"{}\"", names, name);
+  return TableByName(BuiltTables(), "attention kernels", name);
 }
 
 const AttentionKernels& AttentionFor(const Kernels& kernels) {

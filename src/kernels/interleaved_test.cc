@@ -9,7 +9,7 @@
 #include <cstring>
 #include <limits>
 
-#include "kernels/kernels.h"
+#include "kernels/ops.h"
 #include "kernels/test_matrix.h"
 
 namespace deepshock {
@@ -37,9 +37,7 @@ struct Quantized {
     view.values = values.data();
     view.scales = scales.data();
     for (int64_t t = 0; t < rows; ++t) {
-      const int64_t at = view.BlockIndex(t);
-      kernels.interleaved.quantize_row(x.data() + t * cols, view.num_blocks, view.PanelSize(t / kPanelRows),
-                                       values.data() + at * 32, scales.data() + at);
+      QuantizeBlocks(kernels, x.data() + t * cols, 0, view.num_blocks, t, view);
     }
   }
   float At(int64_t t, int64_t k) const {
@@ -113,6 +111,35 @@ TEST_P(InterleavedKernelsTest, ARowIsTheSameAloneAndInAnyBatch) {
       const std::vector<float> part(x.begin() + first * cols, x.end());
       const std::vector<float> some = Multiply(*kernels_, w.view, Quantized(*kernels_, part, count, cols));
       EXPECT_TRUE(SameBits(some, {all.begin() + first * rows, all.end()})) << Name(dtype) << " " << count;
+    }
+  }
+}
+
+// Every code the largest or the least, every activation +-127: sums that are kept in 16 bits must neither
+// saturate nor wrap, which would be an error of an eighth.
+TEST_P(InterleavedKernelsTest, TheLargestSumsAreExact) {
+  for (const DType dtype : kTypes) {
+    for (const uint8_t fill : {0x00, 0x77, 0x7F, 0x80, 0xFF}) {
+      const int64_t rows = 16, cols = 256, tokens = 3;
+      TestMatrix stored(dtype, rows, cols, 3);
+      stored.FillCodes(static_cast<std::byte>(fill));
+      const Packed w(stored.view());
+      const std::vector<float> decoded = TestMatrix::Decoded(stored.view());
+      float largest = 0;
+      for (const float v : decoded) largest = std::max(largest, std::fabs(v));
+      for (const float value : {2.0f, -2.0f}) {
+        const std::vector<float> all(static_cast<size_t>(tokens * cols), value);
+        const std::vector<float> y = Multiply(*kernels_, w.view, Quantized(*kernels_, all, tokens, cols));
+        for (int64_t n = 0; n < rows; ++n) {
+          double sum = 0;
+          for (int64_t k = 0; k < cols; ++k)
+            sum += double{decoded[static_cast<size_t>(n * cols + k)]} * value;
+          for (int64_t t = 0; t < tokens; ++t) {
+            ASSERT_NEAR(y[static_cast<size_t>(t * rows + n)], sum, 2 * largest * cols * 0x1p-12)
+                << Name(dtype) << " " << int{fill};
+          }
+        }
+      }
     }
   }
 }

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "kernels/built_tables.h"
 #include "kernels/isa.h"
 
 #if defined(__x86_64__)
@@ -14,10 +15,7 @@
 namespace deepshock {
 namespace {
 
-struct Built {
-  const Kernels* kernels;
-  bool runs_here;
-};
+using Built = BuiltTable<Kernels>;
 
 #if defined(__x86_64__)
 // __builtin_cpu_supports also asks whether the operating system saves the registers. Not every compiler's
@@ -84,25 +82,10 @@ int64_t MatMulScratch(const Matrix& w) {
 
 const Kernels& BestKernels() { return *AvailableKernels().back(); }
 
-std::vector<const Kernels*> AvailableKernels() {
-  std::vector<const Kernels*> available;
-  for (const Built& b : BuiltTables()) {
-    if (b.runs_here) available.push_back(b.kernels);
-  }
-  return available;
-}
+std::vector<const Kernels*> AvailableKernels() { return TablesThatRun(BuiltTables()); }
 
 Result<const Kernels*> KernelsByName(std::string_view name) {
-  std::string names;
-  for (const Built& b : BuiltTables()) {
-    if (b.kernels->name == name) {
-      if (b.runs_here) return b.kernels;
-      return Fail("kernels \"{}\": this CPU lacks the instruction set", name);
-    }
-    names += names.empty() ? "" : ", ";
-    names += b.kernels->name;
-  }
-  return Fail("kernels: expected one of {}, found \"{}\"", names, name);
+  return TableByName(BuiltTables(), "kernels", name);
 }
 
 }  // namespace deepshock

@@ -46,18 +46,12 @@ int64_t InterleavedGrain(const Matrix& w, int64_t num_tokens, int num_threads) {
   return CeilDiv(rows, kInterleavedRows) * kInterleavedRows;
 }
 
-namespace {
-
-void QuantizeRows(const Kernels& kernels, const float* x, int64_t stride, int64_t begin, int64_t end,
-                  const QuantizedRows& to) {
-  for (int64_t t = begin; t < end; ++t) {
-    const int64_t block = to.BlockIndex(t);
-    kernels.interleaved.quantize_row(x + t * stride, to.num_blocks, to.PanelSize(t / kPanelRows),
-                                     to.values + block * kQuantizedBlock, to.scales + block);
-  }
+void QuantizeBlocks(const Kernels& kernels, const float* x, int64_t first_block, int64_t num_blocks,
+                    int64_t row, const QuantizedRows& to) {
+  const int64_t step = to.PanelSize(row / kPanelRows);
+  const int64_t at = to.BlockIndex(row) + first_block * step;
+  kernels.interleaved.quantize_row(x, num_blocks, step, to.values + at * kQuantizedBlock, to.scales + at);
 }
-
-}  // namespace
 
 QuantizedRows QuantizeOnThread(Compute& compute, int thread, const float* x, int64_t stride, int64_t num_rows,
                                int64_t cols) {
@@ -67,7 +61,9 @@ QuantizedRows QuantizeOnThread(Compute& compute, int thread, const float* x, int
   float* memory = compute.Scratch(thread, num_rows * (cols / 4 + num_blocks * kScaleFloats));
   const QuantizedRows rows{num_rows, num_blocks, reinterpret_cast<int8_t*>(memory),
                            reinterpret_cast<BlockScale*>(memory + num_rows * cols / 4)};
-  QuantizeRows(*compute.kernels, x, stride, 0, num_rows, rows);
+  for (int64_t t = 0; t < num_rows; ++t) {
+    QuantizeBlocks(*compute.kernels, x + t * stride, 0, num_blocks, t, rows);
+  }
   return rows;
 }
 
@@ -78,7 +74,9 @@ const QuantizedRows& Activations::Quantized() {
   const QuantizedRows& rows = quantized_.rows();
   const int64_t grain = CeilDiv(kMinTaskProducts / 4, std::max<int64_t>(1, cols_));
   compute_.pool->ParallelFor(num_rows_, grain, [&](int64_t begin, int64_t end, int) {
-    QuantizeRows(*compute_.kernels, x_, cols_, begin, end, rows);
+    for (int64_t t = begin; t < end; ++t) {
+      QuantizeBlocks(*compute_.kernels, x_ + t * cols_, 0, rows.num_blocks, t, rows);
+    }
   });
   return rows;
 }

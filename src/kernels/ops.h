@@ -64,6 +64,10 @@ class Activations {
   QuantizedBuffer quantized_;
 };
 
+// Blocks [first_block, first_block + num_blocks) of one row of `to`, from x [32 num_blocks].
+void QuantizeBlocks(const Kernels& kernels, const float* x, int64_t first_block, int64_t num_blocks,
+                    int64_t row, const QuantizedRows& to);
+
 // Inside of a task: rows x [num_rows, cols] that begin `stride` floats apart, in 8 bits in the thread's
 // scratch memory, which holds them until its next use. cols is a multiple of 32.
 QuantizedRows QuantizeOnThread(Compute& compute, int thread, const float* x, int64_t stride, int64_t num_rows,

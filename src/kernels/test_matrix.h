@@ -51,6 +51,15 @@ class TestMatrix {
 
   const Matrix& view() const { return view_; }
 
+  // Every byte that is not a scale.
+  void FillCodes(std::byte value) {
+    for (int64_t row = 0; row < view_.rows; ++row) {
+      std::byte* data = bytes_.data() + 1 + row * view_.row_stride;
+      std::memset(data, static_cast<int>(value), static_cast<size_t>(RowBytes(view_.dtype, view_.cols)));
+      FillRow(view_.dtype, data, view_.cols);
+    }
+  }
+
   // Row by row through the codec: the truth.
   static std::vector<float> Decoded(const Matrix& m) {
     std::vector<float> out(static_cast<size_t>(m.rows * m.cols));

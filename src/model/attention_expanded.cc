@@ -80,9 +80,7 @@ class Expansion {
       float* key = compute_.Scratch(thread, pad);
       for (int64_t token = group * kKvGroup; token < (group + 1) * kKvGroup; ++token) {
         LoadKey(latents_, rows_.state + group * latents_.group_bytes(), token % kKvGroup, key);
-        const int64_t block = to.BlockIndex(token);
-        compute_.kernels->interleaved.quantize_row(key, to.num_blocks, kPanelRows,
-                                                   to.values + block * kQuantizedBlock, to.scales + block);
+        QuantizeBlocks(*compute_.kernels, key, 0, to.num_blocks, token, to);
         std::memcpy(rotary_.data() + token * a_.rope_dim, key + latents_.first_pad(),
                     static_cast<size_t>(a_.rope_dim) * sizeof(float));
       }
