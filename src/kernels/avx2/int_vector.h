@@ -8,8 +8,9 @@ namespace deepshock {
 namespace {
 
 using I = __m256i;
-// 4 sums and 4 running products; the codes are read from the stack where registers run out.
-constexpr int kMaxTileRows = 4;
+// 4 rows' running products of both halves of a group at a time; codes and sums are read from the stack.
+constexpr int kMaxTileRows = 8;
+constexpr int kTileParts = 2;
 // vpmaddubsw adds two products in 16 bits with saturation: harmless for codes below 128. 8-bit codes stay
 // signed and are multiplied by magnitude, the sign moved to the other factor (DotSigned4).
 constexpr int kSignedOffsetBits = -1;
@@ -38,17 +39,31 @@ template <int kBits>
 DS_INLINE I ShiftRightSigned(I v) {
   return _mm256_srai_epi32(v, kBits);
 }
-DS_INLINE I ShiftRight(I v, int bits) { return _mm256_srl_epi32(v, _mm_cvtsi32_si128(bits)); }
+DS_INLINE I ShiftRight(I v, int64_t bits) { return _mm256_srl_epi32(v, _mm_cvtsi64_si128(bits)); }
 DS_INLINE I Lookup(const uint8_t table[16], I nibbles) {
   const __m128i t = _mm_loadu_si128(reinterpret_cast<const __m128i*>(table));
   return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(t), nibbles);
 }
 DS_INLINE I SignedCodes(I v) { return v; }
+// GCC regroups chains of additions to trees, whose many products at once do not fit the registers.
+DS_INLINE I Kept(I v) {
+  asm("" : "+x"(v));
+  return v;
+}
 // sum + the four products of each lane's codes (below 128) with the signed bytes.
 DS_INLINE I Dot4(I sum, I codes, I bytes) {
-  return _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_maddubs_epi16(codes, bytes), _mm256_set1_epi16(1)));
+  const I pairs = _mm256_maddubs_epi16(codes, bytes);
+  return Kept(_mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1))));
 }
-// The same for codes from -128 to 127 and bytes from -127 to 127: 2 * 128 * 127 fits 16 bits.
+// Sums of two products stay in 16 bits while the codes that meet there add up to no more than this:
+// 2 * 127 * 129 < 2^15. So a row's products of several vectors are added before one vpmaddwd widens them.
+constexpr int kMostPairedCodes = 129;
+DS_INLINE I DotPairs(I codes, I bytes) { return _mm256_maddubs_epi16(codes, bytes); }
+DS_INLINE I AddPairs(I a, I b) { return Kept(_mm256_add_epi16(a, b)); }
+DS_INLINE I AddWidened(I sum, I pairs) {
+  return Kept(_mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1))));
+}
+// The same as Dot4 for codes from -128 to 127 and bytes from -127 to 127: 2 * 128 * 127 fits 16 bits.
 DS_INLINE I DotSigned4(I sum, I codes, I bytes) {
   return Dot4(sum, _mm256_abs_epi8(codes), _mm256_sign_epi8(bytes, codes));
 }

@@ -11,6 +11,7 @@ namespace {
 using I = __m512i;
 // 16 sums, 8 codes, 4 running products, their scales: 31 of 32 registers.
 constexpr int kMaxTileRows = 16;
+constexpr int kTileParts = 1;
 // vpdpbusd multiplies unsigned by signed bytes: 8-bit codes are made unsigned by an offset of 2^7.
 constexpr int kSignedOffsetBits = 7;
 
@@ -38,7 +39,7 @@ template <int kBits>
 DS_INLINE I ShiftRightSigned(I v) {
   return _mm512_srai_epi32(v, kBits);
 }
-DS_INLINE I ShiftRight(I v, int bits) { return _mm512_srl_epi32(v, _mm_cvtsi32_si128(bits)); }
+DS_INLINE I ShiftRight(I v, int64_t bits) { return _mm512_srl_epi32(v, _mm_cvtsi64_si128(bits)); }
 DS_INLINE I Lookup(const uint8_t table[16], I nibbles) {
   const __m128i t = _mm_loadu_si128(reinterpret_cast<const __m128i*>(table));
   return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(t), nibbles);
@@ -47,6 +48,11 @@ DS_INLINE I SignedCodes(I v) { return _mm512_xor_si512(v, SplatBytes(0x80)); }
 // sum + the four products of each lane's unsigned codes with the signed bytes.
 DS_INLINE I Dot4(I sum, I codes, I bytes) { return _mm512_dpbusd_epi32(sum, codes, bytes); }
 DS_INLINE I DotSigned4(I sum, I, I) { return sum; }  // never: kSignedOffsetBits
+// Products are added in 32 bits at once: the three below are never called.
+constexpr int kMostPairedCodes = 0;
+DS_INLINE I DotPairs(I codes, I) { return codes; }
+DS_INLINE I AddPairs(I a, I) { return a; }
+DS_INLINE I AddWidened(I sum, I) { return sum; }
 DS_INLINE I MaxI(I a, I b) { return _mm512_max_epi32(a, b); }
 DS_INLINE int32_t LargestLane(I v) { return _mm512_reduce_max_epi32(v); }
 DS_INLINE int32_t SumLanes(I v) { return _mm512_reduce_add_epi32(v); }

@@ -11,6 +11,7 @@ namespace {
 using I = int32x4_t;
 // 8 sums, 8 codes, 4 running products, an activation each and their scales: below 32 registers.
 constexpr int kMaxTileRows = 8;
+constexpr int kTileParts = 1;
 // sdot multiplies signed bytes: 8-bit codes as they are, and codes below 128 are the same signed.
 constexpr int kSignedOffsetBits = -1;
 
@@ -43,8 +44,8 @@ template <int kBits>
 DS_INLINE I ShiftRightSigned(I v) {
   return vshrq_n_s32(v, kBits);
 }
-DS_INLINE I ShiftRight(I v, int bits) {
-  return vreinterpretq_s32_u32(vshlq_u32(vreinterpretq_u32_s32(v), vdupq_n_s32(-bits)));
+DS_INLINE I ShiftRight(I v, int64_t bits) {
+  return vreinterpretq_s32_u32(vshlq_u32(vreinterpretq_u32_s32(v), vdupq_n_s32(static_cast<int32_t>(-bits))));
 }
 DS_INLINE I Lookup(const uint8_t table[16], I nibbles) {
   return vreinterpretq_s32_u8(vqtbl1q_u8(vld1q_u8(table), vreinterpretq_u8_s32(nibbles)));
@@ -55,6 +56,11 @@ DS_INLINE I Dot4(I sum, I codes, I bytes) {
   return vdotq_s32(sum, vreinterpretq_s8_s32(codes), vreinterpretq_s8_s32(bytes));
 }
 DS_INLINE I DotSigned4(I sum, I codes, I bytes) { return Dot4(sum, codes, bytes); }
+// Products are added in 32 bits at once: the three below are never called.
+constexpr int kMostPairedCodes = 0;
+DS_INLINE I DotPairs(I codes, I) { return codes; }
+DS_INLINE I AddPairs(I a, I) { return a; }
+DS_INLINE I AddWidened(I sum, I) { return sum; }
 DS_INLINE I MaxI(I a, I b) { return vmaxq_s32(a, b); }
 DS_INLINE int32_t LargestLane(I v) { return vmaxvq_s32(v); }
 DS_INLINE int32_t SumLanes(I v) { return vaddvq_s32(v); }

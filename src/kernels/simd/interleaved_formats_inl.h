@@ -4,9 +4,11 @@
 //   kScaleCols                columns that share a scale: 32 or 16
 //   kOffsetBits               codes are value + 2^kOffsetBits; -1: none
 //   kHasMin                   value = scale * code - min
+//   kLargestCode              no code is larger
 //   kSignedCodes              codes are signed bytes (of the 8-bit type, where the machine multiplies them
-//   so) Scales                    of one record, unpacked once for all rows of activations Codes eight
-//   vectors: lane = row, byte k of vector j = the code of column 4 j + k
+//                             so)
+//   Scales                    of one record, unpacked once for all rows of activations
+//   Codes                     eight vectors: lane = row, byte k of vector j = the code of column 4 j + k
 // for the lanes [lane, lane + kLanes) of the 16 rows. Included by each instruction set's room after its
 // int_vector.h. Everything has internal linkage: see kernels/isa.h.
 #pragma once
@@ -16,8 +18,9 @@
 namespace deepshock {
 namespace {
 
-// Word u (for this part's lanes) of a record's field that begins at byte `field` of the block.
-DS_INLINE I Word(const uint8_t* record, int field, int u, int lane) {
+// Word u (for this part's lanes) of a record's field that begins at byte `field` of the block. 64-bit
+// numbers: compilers fold constants into addresses only where nothing could wrap.
+DS_INLINE I Word(const uint8_t* record, int field, int64_t u, int lane) {
   return LoadI(record + 16 * field + (16 * u + lane) * 4);
 }
 DS_INLINE F HalfScale(const uint8_t* record, int field, int lane) {
@@ -53,16 +56,20 @@ DS_INLINE void AddHighBits(const uint8_t* record, int field, int lane, I codes[8
 
 struct FormatQ4_0 {
   static constexpr int kBlockBytes = 18, kBlockCols = 32, kScaleCols = 32, kOffsetBits = 3;
+  static constexpr int kLargestCode = 15;
   static constexpr bool kHasMin = false, kSignedCodes = false;
   using Scales = OneScale;
   static DS_INLINE void LoadScales(const uint8_t* r, int lane, Scales* s) {
     s->scale[0] = HalfScale(r, 0, lane);
   }
-  static DS_INLINE void Codes(const uint8_t* r, int, int lane, I codes[8]) { NibbleCodes(r, 2, lane, codes); }
+  static DS_INLINE void Codes(const uint8_t* r, int64_t, int lane, I codes[8]) {
+    NibbleCodes(r, 2, lane, codes);
+  }
 };
 
 struct FormatQ4_1 {
   static constexpr int kBlockBytes = 20, kBlockCols = 32, kScaleCols = 32, kOffsetBits = -1;
+  static constexpr int kLargestCode = 15;
   static constexpr bool kHasMin = true, kSignedCodes = false;
   using Scales = OneScale;
   static DS_INLINE void LoadScales(const uint8_t* r, int lane, Scales* s) {
@@ -70,17 +77,20 @@ struct FormatQ4_1 {
     s->scale[0] = LowF16(both);
     s->min[0] = Negated(HighF16(both));
   }
-  static DS_INLINE void Codes(const uint8_t* r, int, int lane, I codes[8]) { NibbleCodes(r, 4, lane, codes); }
+  static DS_INLINE void Codes(const uint8_t* r, int64_t, int lane, I codes[8]) {
+    NibbleCodes(r, 4, lane, codes);
+  }
 };
 
 struct FormatQ5_0 {
   static constexpr int kBlockBytes = 22, kBlockCols = 32, kScaleCols = 32, kOffsetBits = 4;
+  static constexpr int kLargestCode = 31;
   static constexpr bool kHasMin = false, kSignedCodes = false;
   using Scales = OneScale;
   static DS_INLINE void LoadScales(const uint8_t* r, int lane, Scales* s) {
     s->scale[0] = HalfScale(r, 0, lane);
   }
-  static DS_INLINE void Codes(const uint8_t* r, int, int lane, I codes[8]) {
+  static DS_INLINE void Codes(const uint8_t* r, int64_t, int lane, I codes[8]) {
     NibbleCodes(r, 6, lane, codes);
     AddHighBits(r, 2, lane, codes);
   }
@@ -88,12 +98,13 @@ struct FormatQ5_0 {
 
 struct FormatQ5_1 {
   static constexpr int kBlockBytes = 24, kBlockCols = 32, kScaleCols = 32, kOffsetBits = -1;
+  static constexpr int kLargestCode = 31;
   static constexpr bool kHasMin = true, kSignedCodes = false;
   using Scales = OneScale;
   static DS_INLINE void LoadScales(const uint8_t* r, int lane, Scales* s) {
     FormatQ4_1::LoadScales(r, lane, s);
   }
-  static DS_INLINE void Codes(const uint8_t* r, int, int lane, I codes[8]) {
+  static DS_INLINE void Codes(const uint8_t* r, int64_t, int lane, I codes[8]) {
     NibbleCodes(r, 8, lane, codes);
     AddHighBits(r, 4, lane, codes);
   }
@@ -101,25 +112,27 @@ struct FormatQ5_1 {
 
 struct FormatQ8_0 {
   static constexpr int kBlockBytes = 34, kBlockCols = 32, kScaleCols = 32, kOffsetBits = kSignedOffsetBits;
+  static constexpr int kLargestCode = 255;
   static constexpr bool kHasMin = false, kSignedCodes = kSignedOffsetBits < 0;
   using Scales = OneScale;
   static DS_INLINE void LoadScales(const uint8_t* r, int lane, Scales* s) {
     s->scale[0] = HalfScale(r, 0, lane);
   }
-  static DS_INLINE void Codes(const uint8_t* r, int, int lane, I codes[8]) {
+  static DS_INLINE void Codes(const uint8_t* r, int64_t, int lane, I codes[8]) {
     for (int j = 0; j < 8; ++j) codes[j] = SignedCodes(Word(r, 2, j, lane));
   }
 };
 
 struct FormatMxfp4 {
   static constexpr int kBlockBytes = 17, kBlockCols = 32, kScaleCols = 32, kOffsetBits = 4;
+  static constexpr int kLargestCode = 28;
   static constexpr bool kHasMin = false, kSignedCodes = false;
   using Scales = OneScale;
   // Codes are twice the value, so the scale is 2^(e - 128); a NaN for e = 255.
   static DS_INLINE void LoadScales(const uint8_t* r, int lane, Scales* s) {
     s->scale[0] = HalfE8M0(LoadBytes(r + lane));
   }
-  static DS_INLINE void Codes(const uint8_t* r, int, int lane, I codes[8]) {
+  static DS_INLINE void Codes(const uint8_t* r, int64_t, int lane, I codes[8]) {
     // 16 + 2 * {0, .5, 1, 1.5, 2, 3, 4, 6} and 16 - the same
     static constexpr uint8_t kTable[16] = {16, 17, 18, 19, 20, 22, 24, 28, 16, 15, 14, 13, 12, 10, 8, 4};
     NibbleCodes(r, 1, lane, codes);
@@ -164,10 +177,11 @@ DS_INLINE void LoadScalesMins(const uint8_t* r, int lane, ManyScales<8>* s) {
 
 struct FormatQ4_K {
   static constexpr int kBlockBytes = 144, kBlockCols = 256, kScaleCols = 32, kOffsetBits = -1;
+  static constexpr int kLargestCode = 15;
   static constexpr bool kHasMin = true, kSignedCodes = false;
   using Scales = ManyScales<8>;
   static DS_INLINE void LoadScales(const uint8_t* r, int lane, Scales* s) { LoadScalesMins(r, lane, s); }
-  static DS_INLINE void Codes(const uint8_t* r, int sub, int lane, I codes[8]) {
+  static DS_INLINE void Codes(const uint8_t* r, int64_t sub, int lane, I codes[8]) {
     const I mask = SplatBytes(0x0F);
     for (int j = 0; j < 8; ++j) {
       codes[j] = And(ShiftRight(Word(r, 16, sub / 2 * 8 + j, lane), sub % 2 * 4), mask);
@@ -177,10 +191,11 @@ struct FormatQ4_K {
 
 struct FormatQ5_K {
   static constexpr int kBlockBytes = 176, kBlockCols = 256, kScaleCols = 32, kOffsetBits = -1;
+  static constexpr int kLargestCode = 31;
   static constexpr bool kHasMin = true, kSignedCodes = false;
   using Scales = ManyScales<8>;
   static DS_INLINE void LoadScales(const uint8_t* r, int lane, Scales* s) { LoadScalesMins(r, lane, s); }
-  static DS_INLINE void Codes(const uint8_t* r, int sub, int lane, I codes[8]) {
+  static DS_INLINE void Codes(const uint8_t* r, int64_t sub, int lane, I codes[8]) {
     const I mask = SplatBytes(0x0F), one = SplatBytes(0x01);
     for (int j = 0; j < 8; ++j) {
       const I low = And(ShiftRight(Word(r, 48, sub / 2 * 8 + j, lane), sub % 2 * 4), mask);
@@ -192,15 +207,16 @@ struct FormatQ5_K {
 
 struct FormatQ6_K {
   static constexpr int kBlockBytes = 210, kBlockCols = 256, kScaleCols = 16, kOffsetBits = 5;
+  static constexpr int kLargestCode = 63;
   static constexpr bool kHasMin = false, kSignedCodes = false;
   using Scales = ManyScales<16>;
   static DS_INLINE void LoadScales(const uint8_t* r, int lane, Scales* s) {
     const F d = HalfScale(r, 208, lane);
     for (int j = 0; j < 4; ++j) ScaleSignedBytes(Word(r, 192, j, lane), d, s->scale + 4 * j);
   }
-  static DS_INLINE void Codes(const uint8_t* r, int sub, int lane, I codes[8]) {
+  static DS_INLINE void Codes(const uint8_t* r, int64_t sub, int lane, I codes[8]) {
     const I mask = SplatBytes(0x0F), two = SplatBytes(0x03);
-    const int half = sub / 4, quarter = sub % 4;
+    const int64_t half = sub / 4, quarter = sub % 4;
     for (int j = 0; j < 8; ++j) {
       const I low = And(ShiftRight(Word(r, 0, half * 16 + quarter % 2 * 8 + j, lane), quarter / 2 * 4), mask);
       const I high = And(ShiftRight(Word(r, 128, half * 8 + j, lane), quarter * 2), two);
@@ -211,6 +227,7 @@ struct FormatQ6_K {
 
 struct FormatQ3_K {
   static constexpr int kBlockBytes = 110, kBlockCols = 256, kScaleCols = 16, kOffsetBits = 2;
+  static constexpr int kLargestCode = 7;
   static constexpr bool kHasMin = false, kSignedCodes = false;
   using Scales = ManyScales<16>;
   static DS_INLINE void LoadScales(const uint8_t* r, int lane, Scales* s) {
@@ -225,7 +242,7 @@ struct FormatQ3_K {
     };
     for (int j = 0; j < 4; ++j) ScaleSignedBytes(SubBytes(scales[j], bias), d, s->scale + 4 * j);
   }
-  static DS_INLINE void Codes(const uint8_t* r, int sub, int lane, I codes[8]) {
+  static DS_INLINE void Codes(const uint8_t* r, int64_t sub, int lane, I codes[8]) {
     const I two = SplatBytes(0x03), one = SplatBytes(0x01);
     for (int j = 0; j < 8; ++j) {
       const I low = And(ShiftRight(Word(r, 32, sub / 4 * 8 + j, lane), sub % 4 * 2), two);
@@ -237,6 +254,7 @@ struct FormatQ3_K {
 
 struct FormatQ2_K {
   static constexpr int kBlockBytes = 84, kBlockCols = 256, kScaleCols = 16, kOffsetBits = -1;
+  static constexpr int kLargestCode = 3;
   static constexpr bool kHasMin = true, kSignedCodes = false;
   using Scales = ManyScales<16>;
   static DS_INLINE void LoadScales(const uint8_t* r, int lane, Scales* s) {
@@ -248,7 +266,7 @@ struct FormatQ2_K {
       ScaleBytes(And(ShiftRight<4>(word), low4), dmin, s->min + 4 * j);
     }
   }
-  static DS_INLINE void Codes(const uint8_t* r, int sub, int lane, I codes[8]) {
+  static DS_INLINE void Codes(const uint8_t* r, int64_t sub, int lane, I codes[8]) {
     const I two = SplatBytes(0x03);
     for (int j = 0; j < 8; ++j) {
       codes[j] = And(ShiftRight(Word(r, 16, sub / 4 * 8 + j, lane), sub % 4 * 2), two);

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// The integer matrix product over interleaved weights. A tile is kLanes weight rows by R rows of activations:
-// a block of weights is unpacked to eight vectors of codes once, and each row of activations multiplies all
-// of them, four columns at a time broadcast from memory. Sums of 32 (or 16) columns are exact integers;
-// scales are then applied in float32 from the first column to the last, so a row's result does not depend on
-// R, on the panel or on the width of the vectors. Included by each instruction set's room after vector.h,
-// int_vector.h and interleaved_formats_inl.h.
+// The integer matrix product over interleaved weights. A tile is kTileParts kLanes weight rows by R rows of
+// activations: a block of weights is unpacked to eight vectors of codes a part once, and each row of
+// activations multiplies all of them, four columns at a time broadcast from memory. Sums of 32 (or 16)
+// columns are exact integers; scales are then applied in float32 from the first column to the last, so a
+// row's result does not depend on R, on the panel or on the width of the vectors. Included by each
+// instruction set's room after vector.h, int_vector.h and interleaved_formats_inl.h.
 #pragma once
 
 #include <cstdint>
@@ -36,73 +36,107 @@ DS_INLINE I DotCodes(I sum, I codes, I bytes) {
   return Dot4(sum, codes, bytes);
 }
 
-// sum += scale * (codes . q) - min * sum(q), for kRows rows whose chains of products overlap.
-template <class Format, int kRows>
-DS_INLINE void AddBlock(const I codes[8], const typename Format::Scales& scales, int sub,
-                        const int8_t* values, const BlockScale* x, F sums[kRows]) {
-  if constexpr (Format::kScaleCols == 32) {
-    I dots[kRows];
-#pragma GCC unroll 16
-    for (int r = 0; r < kRows; ++r) dots[r] = SumStart<Format>(x[r].minus_sum);
+// Vectors of codes whose products a machine that adds them in 16 bits can add up before it widens the sum.
+template <class Format>
+constexpr int PairedVectors() {
+  if (Format::kSignedCodes) return 1;
+  const int fit = kMostPairedCodes / Format::kLargestCode;
+  return fit >= 8 ? 8 : fit >= 4 ? 4 : fit >= 2 ? 2 : 1;
+}
+
+// dots[p][r] += codes of part p . q of row r over kCount vectors of codes, four columns each. Every broadcast
+// of activations meets all parts, and the rows' and parts' chains overlap.
+template <class Format, int kCount, int kParts, int kRows>
+DS_INLINE void AddDots(const I (&codes)[kParts][8], int first, const int8_t* values,
+                       I (&dots)[kParts][kRows]) {
+  constexpr int kPaired = PairedVectors<Format>() < kCount ? PairedVectors<Format>() : kCount;
 #pragma GCC unroll 8
-    for (int j = 0; j < 8; ++j) {
-#pragma GCC unroll 16
-      for (int r = 0; r < kRows; ++r)
-        dots[r] = DotCodes<Format>(dots[r], codes[j], SplatWord(values + r * 32 + j * 4));
-    }
-#pragma GCC unroll 16
-    for (int r = 0; r < kRows; ++r) {
-      sums[r] = Fma(Mul(ToF(dots[r]), Set1(x[r].scale)), scales.scale[sub], sums[r]);
-      if constexpr (Format::kHasMin) sums[r] = Fma(scales.min[sub], Set1(x[r].minus_scaled_sum), sums[r]);
-    }
-  } else {
-#pragma GCC unroll 2
-    for (int h = 0; h < 2; ++h) {
-      I dots[kRows];
+  for (int j = 0; j < kCount; j += kPaired) {
+    I pairs[kParts][kRows];
+#pragma GCC unroll 8
+    for (int i = j; i < j + kPaired; ++i) {
 #pragma GCC unroll 16
       for (int r = 0; r < kRows; ++r) {
-        dots[r] = SumStart<Format>(h == 0 ? x[r].minus_sum_low : x[r].minus_sum_high);
-      }
-#pragma GCC unroll 4
-      for (int j = 0; j < 4; ++j) {
-#pragma GCC unroll 16
-        for (int r = 0; r < kRows; ++r) {
-          dots[r] = DotCodes<Format>(dots[r], codes[4 * h + j], SplatWord(values + r * 32 + (4 * h + j) * 4));
+        const I bytes = SplatWord(values + r * 32 + (first + i) * 4);
+#pragma GCC unroll 2
+        for (int p = 0; p < kParts; ++p) {
+          if constexpr (kPaired == 1) {
+            dots[p][r] = DotCodes<Format>(dots[p][r], codes[p][first + i], bytes);
+          } else {
+            const I two = DotPairs(codes[p][first + i], bytes);
+            pairs[p][r] = i == j ? two : AddPairs(pairs[p][r], two);
+          }
         }
       }
+    }
+    if constexpr (kPaired > 1) {
+#pragma GCC unroll 2
+      for (int p = 0; p < kParts; ++p) {
 #pragma GCC unroll 16
-      for (int r = 0; r < kRows; ++r) {
-        const F x_scale = Set1(x[r].scale);
-        sums[r] = Fma(Mul(ToF(dots[r]), x_scale), scales.scale[2 * sub + h], sums[r]);
-        if constexpr (Format::kHasMin) {
-          const int32_t minus_sum = h == 0 ? x[r].minus_sum_low : x[r].minus_sum_high;
-          sums[r] = Fma(scales.min[2 * sub + h], Mul(ToF(SplatI(minus_sum)), x_scale), sums[r]);
+        for (int r = 0; r < kRows; ++r) dots[p][r] = AddWidened(dots[p][r], pairs[p][r]);
+      }
+    }
+  }
+}
+
+// sums[p][r] += scale * (codes . q) - min * sum(q), for kRows rows.
+template <class Format, int kParts, int kRows>
+DS_INLINE void AddBlock(const I (&codes)[kParts][8], const typename Format::Scales (&scales)[kParts],
+                        int64_t sub, const int8_t* values, const BlockScale* x, F (*sums)[kParts]) {
+  constexpr int kPieces = 32 / Format::kScaleCols;  // that have scales of their own
+#pragma GCC unroll 2
+  for (int h = 0; h < kPieces; ++h) {
+    I dots[kParts][kRows];
+#pragma GCC unroll 16
+    for (int r = 0; r < kRows; ++r) {
+      const int32_t minus_sum = kPieces == 1 ? x[r].minus_sum
+                                : h == 0     ? x[r].minus_sum_low
+                                             : x[r].minus_sum_high;
+#pragma GCC unroll 2
+      for (int p = 0; p < kParts; ++p) dots[p][r] = SumStart<Format>(minus_sum);
+    }
+    AddDots<Format, 8 / kPieces, kParts, kRows>(codes, 8 / kPieces * h, values, dots);
+#pragma GCC unroll 16
+    for (int r = 0; r < kRows; ++r) {
+      const F x_scale = Set1(x[r].scale);
+      const int32_t minus_sum = h == 0 ? x[r].minus_sum_low : x[r].minus_sum_high;
+#pragma GCC unroll 2
+      for (int p = 0; p < kParts; ++p) {
+        const int64_t at = kPieces * sub + h;
+        F& sum = sums[r][p];
+        sum = Fma(Mul(ToF(dots[p][r]), x_scale), scales[p].scale[at], sum);
+        if constexpr (Format::kHasMin && kPieces == 1) {
+          sum = Fma(scales[p].min[at], Set1(x[r].minus_scaled_sum), sum);
+        } else if constexpr (Format::kHasMin) {
+          sum = Fma(scales[p].min[at], Mul(ToF(SplatI(minus_sum)), x_scale), sum);
         }
       }
     }
   }
 }
 
-// kRows rows of a panel of `step` rows against kLanes rows of one group; y[r] gets kLanes results.
-template <class Format, int kRows>
+// kRows rows of a panel of `step` rows against kParts kLanes rows of one group; y[r] gets as many results.
+template <class Format, int kParts, int kRows>
 void Tile(const uint8_t* group, int lane, const int8_t* values, const BlockScale* x, int64_t step,
-          int64_t num_records, F* y) {
+          int64_t num_records, F (&y)[kRows][kParts]) {
   // Chains of products that run at once: enough to hide their latency, few enough for the registers.
   constexpr int kChains = kRows % 4 == 0 ? 4 : kRows;
-  F sums[kRows];
+  F sums[kRows][kParts];
 #pragma GCC unroll 16
-  for (int r = 0; r < kRows; ++r) sums[r] = Set1(0.0f);
+  for (int r = 0; r < kRows; ++r) {
+    for (int p = 0; p < kParts; ++p) sums[r][p] = Set1(0.0f);
+  }
   for (int64_t i = 0; i < num_records; ++i) {
     for (int at = 0; at < 16 * Format::kBlockBytes; at += 64) __builtin_prefetch(group + kPrefetchBytes + at);
-    typename Format::Scales scales;
-    Format::LoadScales(group, lane, &scales);
+    typename Format::Scales scales[kParts];
+    for (int p = 0; p < kParts; ++p) Format::LoadScales(group, lane + p * kLanes, &scales[p]);
 #pragma GCC unroll 1
-    for (int sub = 0; sub < Format::kBlockCols / 32; ++sub) {
-      I codes[8];
-      Format::Codes(group, sub, lane, codes);
+    for (int64_t sub = 0; sub < Format::kBlockCols / 32; ++sub) {
+      I codes[kParts][8];
+      for (int p = 0; p < kParts; ++p) Format::Codes(group, sub, lane + p * kLanes, codes[p]);
 #pragma GCC unroll 4
       for (int r = 0; r < kRows; r += kChains) {
-        AddBlock<Format, kChains>(codes, scales, sub, values + r * 32, x + r, sums + r);
+        AddBlock<Format, kParts, kChains>(codes, scales, sub, values + r * 32, x + r, sums + r);
       }
       values += step * 32;
       x += step;
@@ -110,7 +144,9 @@ void Tile(const uint8_t* group, int lane, const int8_t* values, const BlockScale
     group += 16 * Format::kBlockBytes;
   }
 #pragma GCC unroll 16
-  for (int r = 0; r < kRows; ++r) y[r] = sums[r];
+  for (int r = 0; r < kRows; ++r) {
+    for (int p = 0; p < kParts; ++p) y[r][p] = sums[r][p];
+  }
 }
 
 // Where a product's results go.
@@ -129,16 +165,20 @@ DS_INLINE void TileToOutput(const Matrix& w, int64_t group_row, const QuantizedR
   const int64_t panel_row = row / kPanelRows * kPanelRows;
   const int64_t block = panel_row * x.num_blocks + (row - panel_row);
   const int64_t left = w.rows - group_row;
-  for (int lane = 0; lane < 16 && lane < left; lane += kLanes) {
-    F y[kRows];
-    Tile<Format, kRows>(group, lane, x.values + block * 32, x.scales + block, step,
-                        w.cols / Format::kBlockCols, y);
+  constexpr int kWidth = kTileParts * kLanes;
+  for (int lane = 0; lane < 16 && lane < left; lane += kWidth) {
+    F y[kRows][kTileParts];
+    Tile<Format, kTileParts, kRows>(group, lane, x.values + block * 32, x.scales + block, step,
+                                    w.cols / Format::kBlockCols, y);
     for (int r = 0; r < kRows; ++r) {
       float* to = out.Row(row + r) + group_row + lane;
-      if (left - lane >= kLanes) {
-        Store(to, y[r]);
-      } else {
-        StorePart(to, y[r], left - lane);
+      for (int p = 0; p < kTileParts; ++p) {
+        const int64_t lanes = left - lane - p * kLanes;
+        if (lanes >= kLanes) {
+          Store(to + p * kLanes, y[r][p]);
+        } else if (lanes > 0) {
+          StorePart(to + p * kLanes, y[r][p], lanes);
+        }
       }
     }
   }
@@ -156,8 +196,14 @@ void PanelProduct(const Matrix& w, int64_t group_row, const QuantizedRows& x, in
     for (; end - row >= 8; row += 8) TileToOutput<Format, 8>(w, group_row, x, row, step, out);
   }
   for (; end - row >= 4; row += 4) TileToOutput<Format, 4>(w, group_row, x, row, step, out);
-  for (; end - row >= 2; row += 2) TileToOutput<Format, 2>(w, group_row, x, row, step, out);
-  for (; end - row >= 1; row += 1) TileToOutput<Format, 1>(w, group_row, x, row, step, out);
+  switch (end - row) {
+    case 3:
+      return TileToOutput<Format, 3>(w, group_row, x, row, step, out);
+    case 2:
+      return TileToOutput<Format, 2>(w, group_row, x, row, step, out);
+    case 1:
+      return TileToOutput<Format, 1>(w, group_row, x, row, step, out);
+  }
 }
 
 // Panels are taken in runs that stay in the L2 cache while the groups pass by.
