@@ -15,8 +15,8 @@ namespace deepshock {
 // cache. kChunkCols is a multiple of every format's block.
 constexpr int64_t kBlockRows = 16;
 constexpr int64_t kChunkCols = 1024;
-// The decoded rows of a chunk begin on cache lines (in floats), an odd number of lines apart: at 4096 bytes
-// all of them would compete for one set of the L1 cache.
+// The decoded rows of a chunk begin on cache lines (in floats), an odd number of lines apart: at a
+// multiple of 4096 bytes all of them would compete for one set of the L1 cache.
 constexpr int64_t kScratchLine = 16;
 
 // What the rooms fill; kernels.cc puts the tables together.

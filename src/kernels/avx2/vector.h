@@ -28,6 +28,11 @@ DS_INLINE void Store(float* p, F v) { _mm256_storeu_ps(p, v); }
 DS_INLINE F LoadPart(const float* p, int64_t n) { return _mm256_maskload_ps(p, First(n)); }
 DS_INLINE void StorePart(float* p, F v, int64_t n) { _mm256_maskstore_ps(p, First(n), v); }
 
+// Loaded once: compilers would rather load again for every use, where loads are what limits.
+DS_INLINE F InRegister(F v) {
+  asm("" : "+x"(v));
+  return v;
+}
 DS_INLINE F Add(F a, F b) { return _mm256_add_ps(a, b); }
 DS_INLINE F Sub(F a, F b) { return _mm256_sub_ps(a, b); }
 DS_INLINE F Mul(F a, F b) { return _mm256_mul_ps(a, b); }
@@ -64,8 +69,13 @@ DS_INLINE Sixteen FromF16(__m256i h) {
 DS_INLINE F WidenBF16(__m128i h) {
   return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(h), 16));
 }
-DS_INLINE Sixteen FromBF16(__m256i h) {
-  return {{WidenBF16(_mm256_castsi256_si128(h)), WidenBF16(_mm256_extracti128_si256(h, 1))}};
+// Halves are loaded apart: widening a half of a register would take an instruction more.
+DS_INLINE __m128i LoadHalf(const uint8_t* p) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p)); }
+DS_INLINE Sixteen FromF16(const uint8_t* p) {
+  return {{_mm256_cvtph_ps(LoadHalf(p)), _mm256_cvtph_ps(LoadHalf(p + 16))}};
+}
+DS_INLINE Sixteen FromBF16(const uint8_t* p) {
+  return {{WidenBF16(LoadHalf(p)), WidenBF16(LoadHalf(p + 16))}};
 }
 
 }  // namespace

@@ -31,6 +31,11 @@ DS_INLINE void Store(float* p, F v) { _mm512_storeu_ps(p, v); }
 DS_INLINE F LoadPart(const float* p, int64_t n) { return _mm512_maskz_loadu_ps(First(n), p); }
 DS_INLINE void StorePart(float* p, F v, int64_t n) { _mm512_mask_storeu_ps(p, First(n), v); }
 
+// Loaded once: compilers would rather load again for every use, where loads are what limits.
+DS_INLINE F InRegister(F v) {
+  asm("" : "+v"(v));
+  return v;
+}
 DS_INLINE F Add(F a, F b) { return _mm512_add_ps(a, b); }
 DS_INLINE F Sub(F a, F b) { return _mm512_sub_ps(a, b); }
 DS_INLINE F Mul(F a, F b) { return _mm512_mul_ps(a, b); }
@@ -60,8 +65,10 @@ struct Sixteen {
 };
 DS_INLINE Sixteen FromInt8(__m128i q) { return {{_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(q))}}; }
 DS_INLINE Sixteen FromF16(__m256i h) { return {{_mm512_cvtph_ps(h)}}; }
-DS_INLINE Sixteen FromBF16(__m256i h) {
-  return {{_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(h), 16))}};
+DS_INLINE __m256i Load32(const uint8_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
+DS_INLINE Sixteen FromF16(const uint8_t* p) { return FromF16(Load32(p)); }
+DS_INLINE Sixteen FromBF16(const uint8_t* p) {
+  return {{_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(Load32(p)), 16))}};
 }
 
 }  // namespace

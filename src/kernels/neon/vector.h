@@ -33,6 +33,11 @@ DS_INLINE void StorePart(float* p, F v, int64_t n) {
   if (n > 2) vst1q_lane_f32(p + 2, v, 2);
 }
 
+// Loaded once: compilers would rather load again for every use, where loads are what limits.
+DS_INLINE F InRegister(F v) {
+  asm("" : "+w"(v));
+  return v;
+}
 DS_INLINE F Add(F a, F b) { return vaddq_f32(a, b); }
 DS_INLINE F Sub(F a, F b) { return vsubq_f32(a, b); }
 DS_INLINE F Mul(F a, F b) { return vmulq_f32(a, b); }
@@ -54,6 +59,12 @@ DS_INLINE F TimesPowerOf2(F v, F n) {
 DS_INLINE float ReduceSum(F v) {
   const float32x2_t two = vadd_f32(vget_low_f32(v), vget_high_f32(v));
   return vget_lane_f32(two, 0) + vget_lane_f32(two, 1);
+}
+DS_INLINE void ReduceSums(F a, F b, F c, F d, float* sums) {
+  sums[0] = ReduceSum(a);
+  sums[1] = ReduceSum(b);
+  sums[2] = ReduceSum(c);
+  sums[3] = ReduceSum(d);
 }
 DS_INLINE float ReduceMax(F v) {
   const F two = Max(v, vextq_f32(v, v, 2));

@@ -79,9 +79,8 @@ struct Fp8Decoder {
   static constexpr int kElements = 16, kBytes = 16;
   template <typename Sink>
   static DS_INLINE void Block(const uint8_t* data, const uint8_t* scales, int64_t k, Sink& sink) {
-    const F scale = Set1(ReadF32(scales + k / 128 * 4));
-    const Sixteen s = FromE4M3AsF16(Load16(data));
-    for (int i = 0; i < kVectors; ++i) sink.Put(k + i * kLanes, Mul(Mul(s.v[i], Set1(256)), scale));
+    const F scale = Set1(256 * ReadF32(scales + static_cast<uint64_t>(k) / 128 * 4));
+    PutScaled(sink, k, FromE4M3AsF16(Load16(data)), scale);
   }
 };
 
@@ -222,12 +221,9 @@ struct Q5_KDecoder {
       const GroupScale even = ReadGroupScale(scales, g, d, dmin),
                        odd = ReadGroupScale(scales, g + 1, d, dmin);
       PutAffine(sink, k, OrBytes(LowNibbles(q0), WhereBitOfByte(h0, g, 16)), even.scale, even.offset);
-      PutAffine(sink, k + 16, OrBytes(LowNibbles(q1), WhereBitOfByte(h1, g, 16)), even.scale,
-                even.offset);
-      PutAffine(sink, k + 32, OrBytes(HighNibbles(q0), WhereBitOfByte(h0, g + 1, 16)), odd.scale,
-                odd.offset);
-      PutAffine(sink, k + 48, OrBytes(HighNibbles(q1), WhereBitOfByte(h1, g + 1, 16)), odd.scale,
-                odd.offset);
+      PutAffine(sink, k + 16, OrBytes(LowNibbles(q1), WhereBitOfByte(h1, g, 16)), even.scale, even.offset);
+      PutAffine(sink, k + 32, OrBytes(HighNibbles(q0), WhereBitOfByte(h0, g + 1, 16)), odd.scale, odd.offset);
+      PutAffine(sink, k + 48, OrBytes(HighNibbles(q1), WhereBitOfByte(h1, g + 1, 16)), odd.scale, odd.offset);
     }
   }
 };
@@ -277,8 +273,7 @@ struct Q3_KDecoder {
       const Bytes q = OrBytes(TwoBits(Load16(qs + 32 * h + 16 * part), j), high);
       const int low = g < 8 ? scales[g] & 0xF : scales[g - 8] >> 4;
       const int scale = (low | ((scales[8 + g % 4] >> (2 * (g / 4))) & 3) << 4) - 32;
-      PutScaled(sink, k + 16 * g, FromInt8(SubBytes(q, EveryByte(4))),
-                Set1(d * static_cast<float>(scale)));
+      PutScaled(sink, k + 16 * g, FromInt8(SubBytes(q, EveryByte(4))), Set1(d * static_cast<float>(scale)));
     });
   }
 };
@@ -398,10 +393,9 @@ struct StoreSink {
 void DecodePart(const Matrix& w, int64_t row, int64_t begin, int64_t count, float* out) {
   const RowBytesView rows[1] = {ViewRow(w, row)};
   StoreSink sinks[1] = {{out, begin}};
-  WithDecoder(
-      w.dtype, [&](auto decoder) __attribute__((always_inline)) {
-        DecodeRange<decltype(decoder), 1>(rows, begin, begin + count, sinks);
-      });
+  WithDecoder(w.dtype, [&](auto decoder) __attribute__((always_inline)) {
+    DecodeRange<decltype(decoder), 1>(rows, begin, begin + count, sinks);
+  });
 }
 
 void DecodeRowSimd(const Matrix& w, int64_t row, float* out) { DecodePart(w, row, 0, w.cols, out); }

@@ -16,6 +16,13 @@ DS_INLINE float ReduceSum(F v) {
   const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
   return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
 }
+// Four sums of lanes at once, each in the order of ReduceSum.
+DS_INLINE void ReduceSums(F a, F b, F c, F d, float* sums) {
+  const __m128 a4 = SumTo4(a), b4 = SumTo4(b), c4 = SumTo4(c), d4 = SumTo4(d);
+  const __m128 ab = _mm_add_ps(_mm_unpacklo_ps(a4, b4), _mm_unpackhi_ps(a4, b4));
+  const __m128 cd = _mm_add_ps(_mm_unpacklo_ps(c4, d4), _mm_unpackhi_ps(c4, d4));
+  _mm_storeu_ps(sums, _mm_add_ps(_mm_movelh_ps(ab, cd), _mm_movehl_ps(cd, ab)));
+}
 DS_INLINE float ReduceMax(F v) {
   const __m128 four = MaxTo4(v);
   const __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
@@ -55,16 +62,14 @@ DS_INLINE Bytes WhereBitOfByte(Bytes bytes, int bit, int8_t value) {
 }
 
 DS_INLINE float FloatOfF16(uint16_t half) { return _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(half))); }
-DS_INLINE __m256i Load32(const uint8_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
-DS_INLINE Sixteen FromF16(const uint8_t* p) { return FromF16(Load32(p)); }
-DS_INLINE Sixteen FromBF16(const uint8_t* p) { return FromBF16(Load32(p)); }
 // E4M3's sign, exponent and fraction in their places of an F16; NaN stays NaN.
 DS_INLINE Sixteen FromE4M3AsF16(Bytes bytes) {
-  const __m256i v = _mm256_cvtepu8_epi16(bytes);
-  const __m256i magnitude = _mm256_and_si256(v, _mm256_set1_epi16(0x7F));
-  const __m256i sign = _mm256_slli_epi16(_mm256_and_si256(v, _mm256_set1_epi16(0x80)), 8);
-  const __m256i nan = _mm256_cmpeq_epi16(magnitude, _mm256_set1_epi16(0x7F));  // all ones is an F16 NaN
-  return FromF16(_mm256_or_si256(_mm256_or_si256(sign, _mm256_slli_epi16(magnitude, 7)), nan));
+  // Widened with its sign and shifted, a byte has its sign in bits 14 and 15.
+  const __m256i wide = _mm256_slli_epi16(_mm256_cvtepi8_epi16(bytes), 7);
+  const __m256i half = _mm256_and_si256(wide, _mm256_set1_epi16(static_cast<short>(0xBFFF)));
+  const __m256i negative = _mm256_or_si256(wide, _mm256_set1_epi16(static_cast<short>(0xC000)));
+  const __m256i nan = _mm256_cmpeq_epi16(negative, _mm256_set1_epi16(static_cast<short>(0xFF80)));
+  return FromF16(_mm256_or_si256(half, nan));  // all ones is an F16 NaN
 }
 
 }  // namespace
