@@ -19,7 +19,6 @@ namespace {
 constexpr double kUnit = 0x1p-24;      // float32
 constexpr double kUnitBF16 = 0x1p-8;   // bfloat16: 8 significant bits, to nearest
 constexpr double kHalfQ8 = 0.5 / 127;  // of the largest magnitude
-constexpr double kHalfWeightQ8 = 0.5 / 255;
 
 struct Shape {
   const char* name;
@@ -122,9 +121,18 @@ std::vector<float> StoredValue(const Problem& p, int64_t token, int64_t head) {
   return value;
 }
 
-// Which roundings a table does beside float32's.
-bool RoundsQueries(std::string_view table, KvType type) {
-  return table == "avx512bf16" && type != KvType::kF32;
+// Roundings that a table does beside float32's: half a step of queries and of weights, in parts of the number
+// itself or of the largest one.
+struct Roundings {
+  double query = 0, weight = 0;                        // of each number
+  double query_of_largest = 0, weight_of_largest = 0;  // of the section's, of the block's
+};
+Roundings RoundingsOf(std::string_view table, KvType type) {
+  const bool is_bf16_table = table == "avx512bf16";
+  if (type == KvType::kF32 || table == "reference" || table == "neon") return {};
+  if (type == KvType::kBF16) return is_bf16_table ? Roundings{kUnitBF16, kUnitBF16, 0, 0} : Roundings{};
+  if (is_bf16_table) return {0, 0, 0.5 / 127, 0.5 / 255};
+  return {0, 0, 0.5 / 32767, 0.5 / 32767};  // 16 bits; no section here is too long for them (516 dims)
 }
 
 struct Expected {
@@ -135,9 +143,9 @@ struct Expected {
 //  - a score is off by e = (roundings of the query) . |key| + n u |query| . |key|, and so a normalised weight
 //  by
 //    a factor of e^(2 e);
-//  - weights are rounded to bfloat16 (relative), or to 8 bits of the largest weight times value scale in
-//  their
-//    block, which is at most the largest in the query's reach (absolute, for each token);
+//  - weights are rounded to bfloat16 (relative), or to 8 or 16 bits of the largest weight times value scale
+//  in
+//    their block, which is at most the largest in the query's reach (absolute, for each token);
 //  - the sums of n terms in float32, in any order, are within n u of the terms' magnitudes; joining blocks
 //  and
 //    exponentials add some more.
@@ -147,7 +155,7 @@ Expected Exact(const Problem& p, std::string_view table, int64_t row, int64_t he
   const int64_t first = s.window > 0 ? std::max<int64_t>(0, position - s.window + 1) : 0;
   const float* query = p.queries.data() + (row * s.heads + head) * s.key_dim;
   const double scale = p.Params().scale;
-  const bool rounds = RoundsQueries(table, p.layout.type), q8 = p.layout.type == KvType::kQ8;
+  const Roundings roundings = RoundingsOf(table, p.layout.type);
   double largest[2] = {0, 0};
   for (int64_t k = 0; k < s.key_dim; ++k) {
     double& l = largest[k < p.layout.first_section() ? 0 : 1];
@@ -161,9 +169,8 @@ Expected Exact(const Problem& p, std::string_view table, int64_t row, int64_t he
     for (int64_t k = 0; k < s.key_dim; ++k) {
       const double q = query[k], x = key[static_cast<size_t>(k)];
       score += q * x;
-      double rounding = static_cast<double>(s.key_dim + 4) * kUnit * std::fabs(q);
-      if (rounds)
-        rounding += q8 ? kHalfQ8 * largest[k < p.layout.first_section() ? 0 : 1] : kUnitBF16 * std::fabs(q);
+      const double rounding = (static_cast<double>(s.key_dim + 4) * kUnit + roundings.query) * std::fabs(q) +
+                              roundings.query_of_largest * largest[k < p.layout.first_section() ? 0 : 1];
       error += rounding * std::fabs(x);
     }
     scores.push_back(score * scale);
@@ -189,12 +196,11 @@ Expected Exact(const Problem& p, std::string_view table, int64_t row, int64_t he
     largest_scaled = std::max(largest_scaled, weight * value_max);
   }
   const double n = static_cast<double>(scores.size());
-  double relative = std::expm1(2 * score_error) + (n + 100) * kUnit;
-  if (rounds && !q8) relative += kUnitBF16;
+  const double relative = std::expm1(2 * score_error) + (n + 100) * kUnit + roundings.weight;
   for (size_t c = 0; c < e.value.size(); ++c) {
     e.tolerance[c] = relative * magnitude[c] + 1e-30;
     // Every token's weight by half a unit, times a value of at most 127 steps.
-    if (rounds && q8) e.tolerance[c] += (1 + relative) * n * kHalfWeightQ8 * largest_scaled;
+    e.tolerance[c] += (1 + relative) * n * roundings.weight_of_largest * largest_scaled;
   }
   return e;
 }
@@ -214,7 +220,8 @@ class AttentionTest : public testing::TestWithParam<const char*> {
   }
   const AttentionKernels* table_ = nullptr;
 };
-INSTANTIATE_TEST_SUITE_P(All, AttentionTest, testing::ValuesIn(TestedTables({"reference", "avx2", "avx512", "avx512bf16"})),
+INSTANTIATE_TEST_SUITE_P(All, AttentionTest,
+                         testing::ValuesIn(TestedTables({"reference", "avx2", "avx512", "avx512bf16"})),
                          [](const auto& test) { return std::string(test.param); });
 
 constexpr KvType kTypes[] = {KvType::kF32, KvType::kBF16, KvType::kQ8};
