@@ -32,12 +32,13 @@ ExpertBatch AllTokens(const ExpertWeights& w, int64_t num_tokens, int64_t first_
 }
 
 struct Routing {
-  std::vector<float> logits;     // [T, E]
-  std::vector<int32_t> experts;  // [T, K]
-  std::vector<float> weights;    // [T, K]
+  std::vector<float> logits;           // [T, E]
+  std::vector<int32_t> experts;        // [T, K]; -1: left out
+  std::vector<float> weights;          // [T, K]
+  std::vector<RoutingChange> changes;  // [T], or empty where no row is controlled
 };
 
-Routing Route(ForwardContext& context, const LayerWeights& w, Activations& x) {
+Routing Route(ForwardContext& context, const LayerWeights& w, int layer_index, Activations& x) {
   const RouterSpec& spec = context.spec.router;
   const auto num_experts = static_cast<size_t>(spec.num_experts), k = static_cast<size_t>(spec.top_k);
   const auto tokens = static_cast<size_t>(x.num_rows());
@@ -47,9 +48,20 @@ Routing Route(ForwardContext& context, const LayerWeights& w, Activations& x) {
   r.weights.resize(tokens * k);
   MatMul(context.compute, w.router, w.router_bias, x, r.logits.data());
   const std::vector<float> bias = w.selection_bias ? DecodeVector(w.selection_bias) : std::vector<float>();
+  if (!context.controls.empty()) r.changes.resize(tokens);
   for (size_t t = 0; t < tokens; ++t) {
-    RouteToken(spec, std::span(r.logits).subspan(t * num_experts, num_experts), bias,
-               std::span(r.experts).subspan(t * k, k), std::span(r.weights).subspan(t * k, k));
+    const auto logits = std::span(r.logits).subspan(t * num_experts, num_experts);
+    const auto experts = std::span(r.experts).subspan(t * k, k);
+    const auto weights = std::span(r.weights).subspan(t * k, k);
+    const RoutingControl* control = context.controls.empty() ? nullptr : context.controls[t];
+    if (control == nullptr) {
+      RouteToken(spec, logits, bias, experts, weights);
+      continue;
+    }
+    const auto layer = static_cast<size_t>(layer_index);
+    r.changes[t] =
+        RouteToken(spec, *control, layer < control->layers.size() ? &control->layers[layer] : nullptr, logits,
+                   bias, experts, weights);
   }
   return r;
 }
@@ -58,6 +70,7 @@ Routing Route(ForwardContext& context, const LayerWeights& w, Activations& x) {
 std::vector<ExpertBatch> GroupByExpert(const LayerWeights& w, const Routing& routing, size_t k) {
   std::vector<ExpertBatch> by_expert(w.experts.size());
   for (size_t slot = 0; slot < routing.experts.size(); ++slot) {
+    if (routing.experts[slot] < 0) continue;
     ExpertBatch& batch = by_expert[static_cast<size_t>(routing.experts[slot])];
     batch.rows.push_back(static_cast<int32_t>(slot / k));
     batch.slots.push_back(static_cast<int32_t>(slot));
@@ -80,8 +93,8 @@ std::vector<float> SharedGates(ForwardContext& context, const LayerWeights& w, A
   return gates;
 }
 
-// out[t] = sum over i of weights[t, i] y[t K + i], then + gate[t] y[T K + t] of the shared expert. In this
-// order whatever is in the batch.
+// out[t] = sum over i of weights[t, i] y[t K + i] but for those left out, then + gate[t] y[T K + t] of the
+// shared expert. In this order whatever is in the batch.
 void Combine(Compute& compute, const Routing& routing, int64_t k, const std::vector<float>& shared_gates,
              int64_t num_tokens, int64_t hidden, const float* y, float* out) {
   constexpr int64_t kMinTaskFloats = 1 << 14;
@@ -91,6 +104,7 @@ void Combine(Compute& compute, const Routing& routing, int64_t k, const std::vec
       float* sum = out + t * hidden;
       std::fill_n(sum, hidden, 0.0f);
       for (int64_t slot = t * k; slot < (t + 1) * k; ++slot) {
+        if (routing.experts[static_cast<size_t>(slot)] < 0) continue;  // nobody wrote its y
         compute.kernels->axpy(routing.weights[static_cast<size_t>(slot)], y + slot * hidden, sum, hidden);
       }
       if (shared_gates.empty()) continue;
@@ -131,10 +145,10 @@ Status RunExperts(ForwardContext& context, const LayerWeights& w, int layer_inde
 
 Status Mixture(ForwardContext& context, const LayerWeights& w, int layer_index, Activations& x, float* out) {
   const int64_t k = context.spec.router.top_k, hidden = context.spec.hidden, num_tokens = x.num_rows();
-  const Routing routing = Route(context, w, x);
+  const Routing routing = Route(context, w, layer_index, x);
   if (context.observer != nullptr) {
     context.observer->OnRouting({layer_index, num_tokens, context.spec.router.top_k, routing.logits,
-                                 routing.experts, routing.weights});
+                                 routing.experts, routing.weights, routing.changes});
   }
   std::vector<ExpertBatch> batches = GroupByExpert(w, routing, static_cast<size_t>(k));
   std::vector<float> shared_gates;

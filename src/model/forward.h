@@ -38,6 +38,7 @@ struct ForwardContext {
   ExpertExecutor& executor;
   ForwardObserver* observer;  // may be null
   ExpertStore* store;         // null: routed experts are computed from LayerWeights
+  std::span<const RoutingControl* const> controls = {};  // [T], null for rows without; or empty: none has one
 };
 
 // x [T, H] -> out [T, H]. `state_layer` indexes KvView::layers; each row's state entry is written, then read.

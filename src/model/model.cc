@@ -75,6 +75,16 @@ Status CheckChunks(std::span<const SequenceChunk> chunks, int64_t vocab_size) {
   return {};
 }
 
+// [T], or empty where no chunk has a control.
+std::vector<const RoutingControl*> RowControls(std::span<const SequenceChunk> chunks) {
+  std::vector<const RoutingControl*> controls;
+  if (std::ranges::all_of(chunks, [](const SequenceChunk& c) { return c.control == nullptr; }))
+    return controls;
+  for (const SequenceChunk& chunk : chunks)
+    controls.insert(controls.end(), chunk.tokens.size(), chunk.control);
+  return controls;
+}
+
 }  // namespace
 
 StateSpec Model::state_spec(KvType type) const {
@@ -88,9 +98,10 @@ Status Model::Forward(Compute& compute, std::span<const SequenceChunk> chunks, F
   DS_RETURN_IF_ERROR(CheckChunks(chunks, spec_.vocab_size));
   const Rope rope(spec_.rope);
   LocalExecutor executor;
-  ForwardContext context{compute, spec_, rope, executor, observer, memory_.store.get()};
   Batch batch;
   std::vector<int32_t> tokens;
+  const std::vector<const RoutingControl*> controls = RowControls(chunks);
+  ForwardContext context{compute, spec_, rope, executor, observer, memory_.store.get(), controls};
   for (const SequenceChunk& chunk : chunks) {
     AddRows(rope, chunk.kv, chunk.kv->length, static_cast<int64_t>(chunk.tokens.size()), &batch);
     tokens.insert(tokens.end(), chunk.tokens.begin(), chunk.tokens.end());

@@ -12,6 +12,7 @@
 
 #include "base/result.h"
 #include "kernels/ops.h"
+#include "model/router.h"
 #include "model/spec.h"
 #include "model/state.h"
 #include "model/weights.h"
@@ -25,17 +26,20 @@ class MemoryBudget;
 struct SequenceChunk {
   KvView* kv = nullptr;
   std::span<const int32_t> tokens;
-  bool all_logits = false;  // logits of every token, or of the last only
+  bool all_logits = false;                  // logits of every token, or of the last only
+  const RoutingControl* control = nullptr;  // how its tokens are routed otherwise; null: as the model does
 };
 
 // What the routers chose for a batch of T rows in one layer.
 struct RoutingView {
   int layer;
-  int64_t num_tokens;                // T
-  int num_chosen;                    // K
-  std::span<const float> logits;     // [T, E] before scoring, bias included where the router has one
-  std::span<const int32_t> experts;  // [T, K], descending by selection score
-  std::span<const float> weights;    // [T, K] as applied
+  int64_t num_tokens;             // T
+  int num_chosen;                 // K
+  std::span<const float> logits;  // [T, E] before scoring, bias included where the router has one
+  // [T, K], descending by selection score; -1: left out by a control, behind those that remain
+  std::span<const int32_t> experts;
+  std::span<const float> weights;          // [T, K] as applied; 0 where left out
+  std::span<const RoutingChange> changes;  // [T] what controls made of it; empty: no row has one
 };
 
 // Receives intermediate results as they are computed, on the thread that called Forward.
