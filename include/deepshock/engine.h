@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
@@ -18,6 +19,9 @@
 #include "deepshock/generation.h"
 
 namespace deepshock {
+
+class RoutingCounters;  // experts/routing_counters.h
+class RoutingSink;      // experts/routing_sink.h
 
 // Who guesses the next tokens, so that one pass of the model can check several at once. The output is the
 // same with and without; only speed differs.
@@ -47,6 +51,7 @@ struct EngineOptions {
   // Hard limit for the weights and the states of all sequences together; 0: none. Where the weights do not
   // fit, the model must be a repacked file: routed experts are then read from disk as they are needed.
   int64_t memory_bytes = 0;
+  bool count_routing = true;  // keep routing_counters()
 };
 
 // Of an engine with a memory limit: what is where, and what reading experts from disk has cost so far.
@@ -112,6 +117,18 @@ class Engine {
   bool Step();
   // Submitted and not finished.
   int64_t num_requests() const;
+
+  // How often each expert served since loading; null for a dense model, or when it is not counted. Snapshots
+  // may be taken from any thread.
+  const RoutingCounters* routing_counters() const;
+  // Gets what the routers choose from the next step on; must outlive that, or be removed.
+  void AddRoutingSink(RoutingSink* sink);
+  void RemoveRoutingSink(RoutingSink* sink);
+  // Records every token's route in a file (docs/routing.md) until StopTrace or the engine's end. When the
+  // disk is full or fails, tracing stops and `on_failure` is told once, from Step, StopTrace or the
+  // destructor; generation goes on.
+  Status StartTrace(const std::string& path, std::function<void(const Status&)> on_failure);
+  Status StopTrace();
 
   // Submits and runs until this request is done, others with it.
   GenerationResult Generate(GenerationRequest request);

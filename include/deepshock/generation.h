@@ -35,6 +35,31 @@ struct SamplingOptions {
   std::optional<uint64_t> seed;
 };
 
+// Which experts serve a request, and how many: docs/routing.md. `experts` is the name of a group, or
+// LAYER:EXPERT, where each side is a number, a range or *: "3:17", "2-4:0-7", "*:5".
+struct ExpertRule {
+  enum class Kind {
+    kBan,    // never chosen
+    kBias,   // `value` is added to what the selection is made on; weights stay the router's
+    kBoost,  // the router's odds for it are multiplied by `value`: moves selection and weight
+  };
+  Kind kind = Kind::kBan;
+  std::string experts;
+  double value = 0;
+};
+
+struct RoutingOptions {
+  std::vector<ExpertRule> rules = {};  // where several speak about an expert they add up; a ban wins
+  int experts_per_token = 0;      // at most so many, up to the model's K; 0: K
+  // (0, 1]; of the experts chosen for a token keep the fewest whose weights reach this share of their sum,
+  // but not fewer than min_experts. 1: all.
+  double adaptive_experts = 1.0;
+  int min_experts = 1;
+  bool explain = false;  // fill GenerationResult::experts
+
+  bool steers() const { return !rules.empty() || experts_per_token > 0 || adaptive_experts < 1; }
+};
+
 enum class FinishReason { kStop, kLength, kCancelled, kError };
 std::string_view FinishReasonName(FinishReason reason);  // "stop", "length", "cancelled", "error"
 
@@ -55,6 +80,39 @@ struct StreamedToken {
   const TokenLogprobs* logprobs = nullptr;  // null unless asked for
 };
 
+// What a request's RoutingOptions did, over the tokens that its request computed.
+struct RoutingAudit {
+  struct Layer {
+    int layer = 0;
+    int64_t changed = 0;  // selections of experts that the router would not have chosen
+    int64_t banned = 0;   // selections that the router would have made of banned experts
+    int64_t dropped = 0;  // selections less than K a token: expert evaluations saved
+  };
+  RoutingOptions asked;
+  int64_t tokens = 0;
+  int64_t selections = 0;  // that the model would make: tokens x K x layers
+  std::vector<Layer> layers;
+};
+
+// Which experts made an answer: of each generated token the gate weights in the pass that it was drawn from,
+// over all layers, as shares of their sum.
+struct AnswerExperts {
+  struct Expert {
+    int layer = 0, expert = 0;
+    double share = 0;    // mean over the answer's tokens
+    int64_t tokens = 0;  // that it worked on
+  };
+  struct Token {
+    std::vector<float> group_shares;  // [groups]
+    std::vector<Expert> experts;      // the strongest few
+  };
+  std::vector<std::string> groups;
+  std::vector<double> group_shares;  // [groups] mean over tokens; groups may overlap
+  double ungrouped_share = 0;        // of experts in no group
+  std::vector<Expert> experts;       // all that worked, the largest share first
+  std::vector<Token> tokens;         // as GenerationResult::tokens
+};
+
 struct GenerationResult {
   Status status;  // an error goes with FinishReason::kError
   FinishReason finish_reason = FinishReason::kError;
@@ -63,12 +121,14 @@ struct GenerationResult {
   std::vector<TokenLogprobs> logprobs;
   uint64_t seed = 0;  // the one used
   int64_t prompt_tokens = 0;
-  int64_t cached_prompt_tokens = 0;  // of these, how many the session still held
-  int64_t drafted_tokens = 0;        // guessed, and checked by the model
-  int64_t accepted_tokens = 0;       // of these, how many were right and are output
-  double first_token_ms = 0;         // since submission
-  double total_ms = 0;               // since submission
-  double decode_ms = 0;              // from the first token to the last
+  int64_t cached_prompt_tokens = 0;      // of these, how many the session still held
+  int64_t drafted_tokens = 0;            // guessed, and checked by the model
+  int64_t accepted_tokens = 0;           // of these, how many were right and are output
+  double first_token_ms = 0;             // since submission
+  double total_ms = 0;                   // since submission
+  double decode_ms = 0;                  // from the first token to the last
+  std::optional<RoutingAudit> routing;   // of a request that steers
+  std::optional<AnswerExperts> experts;  // of a request that asks for it
   // Tokens after the first one over decode_ms; 0 when there are none.
   double TokensPerSecond() const;
 };
@@ -79,6 +139,7 @@ struct GenerationRequest {
   std::vector<int32_t> prompt;
   int64_t max_tokens = 0;  // 0: until the context is full
   SamplingOptions sampling;
+  RoutingOptions routing;
   std::vector<std::string> stop;     // generation ends before the first of them
   std::vector<int32_t> stop_tokens;  // besides the model's own end-of-sequence tokens
   bool ignore_eos = false;

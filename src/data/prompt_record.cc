@@ -81,14 +81,24 @@ Status ReadInto(const OrderedJson& value, std::optional<std::vector<std::pair<in
   return {};
 }
 
+Status ReadInto(const OrderedJson& value, std::optional<std::vector<std::pair<std::string, double>>>* out) {
+  if (!value.is_object()) return WrongType("an object of experts and numbers", value);
+  out->emplace();
+  for (const auto& [key, number] : value.items()) {
+    if (!number.is_number()) return WrongType("numbers", number);
+    (*out)->emplace_back(key, number.get<double>());
+  }
+  return {};
+}
+
 template <typename Field>
-FieldReader Member(Field PromptRecord::*member) {
+FieldReader Member(Field PromptRecord::* member) {
   return [member](const OrderedJson& value, PromptRecord* record) {
     return ReadInto(value, &(record->*member));
   };
 }
 
-FieldReader List(std::string PromptRecord::*member) {
+FieldReader List(std::string PromptRecord::* member) {
   return [member](const OrderedJson& value, PromptRecord* record) -> Status {
     if (!value.is_array()) return WrongType("a list", value);
     record->*member = value.dump();
@@ -114,6 +124,13 @@ const std::map<std::string, FieldReader, std::less<>>& Fields() {
       {"stop", Member(&PromptRecord::stop)},
       {"ignore_eos", Member(&PromptRecord::ignore_eos)},
       {"logprobs", Member(&PromptRecord::logprobs)},
+      {"ban_experts", Member(&PromptRecord::ban_experts)},
+      {"bias_experts", Member(&PromptRecord::bias_experts)},
+      {"boost_experts", Member(&PromptRecord::boost_experts)},
+      {"experts_per_token", Member(&PromptRecord::experts_per_token)},
+      {"adaptive_experts", Member(&PromptRecord::adaptive_experts)},
+      {"min_experts", Member(&PromptRecord::min_experts)},
+      {"explain_experts", Member(&PromptRecord::explain_experts)},
   };
   return fields;
 }
@@ -141,7 +158,9 @@ Status ParsePromptRecord(std::string_view line, PromptRecord* record) {
     const auto field = Fields().find(key);
     if (field == Fields().end()) {
       return Fail(
-          "unknown field {}; the fields are prompt or messages, tools, id, metadata and the sampling options",
+          "unknown field {}; the fields are prompt or messages, tools, id, metadata, the sampling options "
+          "and those "
+          "of experts",
           OrderedJson(key).dump());
     }
     if (value.is_null()) continue;

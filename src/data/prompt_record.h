@@ -3,7 +3,9 @@
 // In:  {"prompt": TEXT} or {"messages": [...], "tools": [...]}, and optionally id, metadata (both handed
 // through),
 //      max_tokens, temperature, top_k, top_p, min_p, repetition_penalty, presence_penalty, frequency_penalty,
-//      logit_bias {"TOKEN": BIAS}, seed, stop (a string or a list), ignore_eos, logprobs (how many).
+//      logit_bias {"TOKEN": BIAS}, seed, stop (a string or a list), ignore_eos, logprobs (how many),
+//      ban_experts (a string or a list), bias_experts and boost_experts {"EXPERTS": X}, experts_per_token,
+//      adaptive_experts, min_experts, explain_experts.
 //      null counts as absent; another field is an error that names it.
 // Out: {"index", "id", "metadata", "text", "finish_reason", "usage"} or {"index", "line", "id", "error"}.
 // Ranges are the sampler's to check; here a field has the right JSON type or is an error.
@@ -37,6 +39,13 @@ struct PromptRecord {
   std::optional<uint64_t> seed;
   std::optional<std::vector<std::string>> stop;
   std::optional<bool> ignore_eos;
+
+  // docs/routing.md
+  std::optional<std::vector<std::string>> ban_experts;
+  std::optional<std::vector<std::pair<std::string, double>>> bias_experts, boost_experts;
+  std::optional<int64_t> experts_per_token, min_experts;
+  std::optional<double> adaptive_experts;
+  std::optional<bool> explain_experts;
 };
 
 // Fills as much of `record` as the line allows, so that an error can be reported under the line's own id.

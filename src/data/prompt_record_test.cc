@@ -41,6 +41,26 @@ TEST(PromptRecord, ReadsEveryField) {
   EXPECT_EQ(r.logprobs, 3);
 }
 
+TEST(PromptRecord, ReadsWhatIsAskedOfExperts) {
+  PromptRecord r;
+  const Status status = ParsePromptRecord(
+      R"({"prompt":"x","ban_experts":["3:17","code_expert"],"bias_experts":{"*:1":-0.5},"boost_experts":{"zh":2},
+          "experts_per_token":3,"adaptive_experts":0.9,"min_experts":2,"explain_experts":true})",
+      &r);
+  ASSERT_TRUE(status.ok()) << status.message();
+  EXPECT_EQ(*r.ban_experts, (std::vector<std::string>{"3:17", "code_expert"}));
+  EXPECT_EQ(*r.bias_experts, (std::vector<std::pair<std::string, double>>{{"*:1", -0.5}}));
+  EXPECT_EQ(*r.boost_experts, (std::vector<std::pair<std::string, double>>{{"zh", 2.0}}));
+  EXPECT_EQ(r.experts_per_token, 3);
+  EXPECT_EQ(r.adaptive_experts, 0.9);
+  EXPECT_EQ(r.min_experts, 2);
+  EXPECT_EQ(r.explain_experts, true);
+  EXPECT_EQ(ErrorOf(R"({"prompt":"x","bias_experts":[1]})"),
+            "bias_experts: expected an object of experts and numbers, found array");
+  EXPECT_EQ(ErrorOf(R"({"prompt":"x","boost_experts":{"a":"b"}})"),
+            "boost_experts: expected numbers, found string");
+}
+
 TEST(PromptRecord, MessagesAndToolsKeepTheirKeyOrder) {
   PromptRecord r;
   ASSERT_TRUE(ParsePromptRecord(

@@ -44,6 +44,17 @@ Result<std::vector<ExpertId>> GroupMasks::Find(std::string_view name) const {
   return experts;
 }
 
+Status AddGroups(const GroupsFile& file, GroupMasks* masks) {
+  for (const ExpertGroup& group : file.groups) {
+    std::vector<ExpertId> experts;
+    for (const LayerSelection& layer : group.Select().layers) {
+      for (const int32_t expert : layer.experts) experts.push_back({layer.layer, expert});
+    }
+    DS_RETURN_IF_ERROR(masks->Add(group.name, experts));
+  }
+  return {};
+}
+
 double GroupMasks::AddWeights(size_t layer_slot, std::span<const int32_t> experts,
                               std::span<const float> weights, std::span<double> shares) const {
   double sum = 0;

@@ -11,6 +11,7 @@
 
 #include "base/result.h"
 #include "experts/expert_id.h"
+#include "experts/groups.h"
 #include "experts/routing_sink.h"
 
 namespace deepshock {
@@ -46,5 +47,8 @@ class GroupMasks {
   std::vector<std::string> names_;
   std::vector<uint64_t> masks_;  // [layers, E]
 };
+
+// Every group of a groups file, as its rule selects.
+Status AddGroups(const GroupsFile& file, GroupMasks* masks);
 
 }  // namespace deepshock

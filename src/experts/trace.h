@@ -57,7 +57,7 @@ class TraceWriter final : public RoutingSink {
   static Result<std::unique_ptr<TraceWriter>> Create(const std::string& path, const TraceHeader& header,
                                                      std::function<void(const Status&)> on_failure,
                                                      size_t max_buffer = kMaxBufferBytes);
-  ~TraceWriter() override;  // closes; a failure then is not told
+  ~TraceWriter() override;  // closes
 
   void OnStep(const RoutingStep& step) override;
   // Writes what is left and the end. Fails when any write failed.

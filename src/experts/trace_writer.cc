@@ -71,10 +71,7 @@ TraceWriter::TraceWriter(std::string path, int fd, const TraceHeader& header,
   thread_ = std::thread([this] { Write(); });
 }
 
-TraceWriter::~TraceWriter() {
-  on_failure_ = nullptr;
-  (void)Close();
-}
+TraceWriter::~TraceWriter() { (void)Close(); }
 
 Status TraceWriter::WriteBytes(const std::string& bytes) {
   for (size_t done = 0; done < bytes.size();) {

@@ -9,6 +9,8 @@
 
 #include "base/thread_pool.h"
 #include "base/topology.h"
+#include "experts/routing_counters.h"
+#include "experts/trace.h"
 #include "kernels/ops.h"
 #include "model/model.h"
 #include "runtime/memory_use.h"
@@ -56,6 +58,9 @@ struct Engine::Impl {
   ModelText text;
   ModelInfo info;
   std::optional<LoadedModel> token_model;
+  std::shared_ptr<const GroupMasks> groups;
+  std::optional<RoutingCounters> counters;
+  std::unique_ptr<TraceWriter> trace;
   std::optional<Scheduler> scheduler;
 };
 
@@ -96,8 +101,15 @@ Result<std::unique_ptr<Engine>> Engine::Load(const std::string& path, const Engi
   scheduling.draft_tokens = options.draft_tokens;
   scheduling.adapt_drafts = options.speculation == Speculation::kAuto;
   DS_ASSIGN(DraftSources sources, MakeDraftSources(options.speculation, *impl->token_model));
+  const RoutingShape shape = impl->token_model->routing_shape();
+  impl->groups = std::make_shared<GroupMasks>(shape);
+  scheduling.groups = impl->groups;
   impl->scheduler.emplace(*impl->token_model, impl->text.tokenizer.get(), std::move(scheduling),
                           std::move(sources));
+  if (options.count_routing && !shape.layers.empty()) {
+    impl->counters.emplace(shape, impl->groups->size() > 0 ? impl->groups : nullptr);
+    impl->scheduler->AddRoutingSink(&*impl->counters);
+  }
   return std::unique_ptr<Engine>(new Engine(std::move(impl)));
 }
 
@@ -135,6 +147,29 @@ uint64_t Engine::Submit(GenerationRequest request) { return impl_->scheduler->Su
 void Engine::Cancel(uint64_t id) { impl_->scheduler->Cancel(id); }
 bool Engine::Step() { return impl_->scheduler->Step(); }
 int64_t Engine::num_requests() const { return impl_->scheduler->num_requests(); }
+
+const RoutingCounters* Engine::routing_counters() const {
+  return impl_->counters ? &*impl_->counters : nullptr;
+}
+void Engine::AddRoutingSink(RoutingSink* sink) { impl_->scheduler->AddRoutingSink(sink); }
+void Engine::RemoveRoutingSink(RoutingSink* sink) { impl_->scheduler->RemoveRoutingSink(sink); }
+
+Status Engine::StartTrace(const std::string& path, std::function<void(const Status&)> on_failure) {
+  DS_RETURN_IF_ERROR(StopTrace());
+  const RoutingShape shape = impl_->token_model->routing_shape();
+  if (shape.layers.empty()) return Fail("{}: the model has no experts to trace", path);
+  DS_ASSIGN(impl_->trace, TraceWriter::Create(path, {impl_->info.name, "", shape}, std::move(on_failure)));
+  AddRoutingSink(impl_->trace.get());
+  return {};
+}
+
+Status Engine::StopTrace() {
+  if (impl_->trace == nullptr) return {};
+  RemoveRoutingSink(impl_->trace.get());
+  const Status status = impl_->trace->Close();
+  impl_->trace.reset();
+  return status;
+}
 
 GenerationResult Engine::Generate(GenerationRequest request) {
   GenerationResult result;

@@ -14,13 +14,16 @@ namespace deepshock {
 struct NllResult {
   double nll = 0;          // nats, mean over `num_tokens` predictions
   int64_t num_tokens = 0;  // predictions: length - 1 for each sequence
+  // With a control: what the model would evaluate (tokens x K x layers), and how much of it was left out.
+  int64_t num_selections = 0, num_dropped = 0;
 };
 
 // Splits `tokens` into sequences of `length` (a remainder is an error) and predicts positions 1..length-1 of
-// each from those before it. `progress(done, total)` counts sequences and may be empty.
+// each from those before it, routed as `control` says (null: as the model does). `progress(done, total)`
+// counts sequences and may be empty.
 Result<NllResult> MeanNll(const Model& model, Compute& compute, std::span<const int32_t> tokens,
                           int64_t length, const std::function<void(int64_t, int64_t)>& progress,
-                          KvType kv_type = KvType::kF32);
+                          KvType kv_type = KvType::kF32, const RoutingControl* control = nullptr);
 
 // -log softmax(logits)[target], in double.
 double NegativeLogLikelihood(std::span<const float> logits, int32_t target);

@@ -29,6 +29,7 @@ Scheduler::Scheduler(TokenModel& model, const Tokenizer* tokenizer, SchedulerOpt
   DS_CHECK(options_.batch_size >= 1 && options_.prefill_chunk >= 1, "scheduler options out of range");
   DS_CHECK(options_.draft_tokens >= 1 && options_.draft_tokens <= kMaxDraftTokens,
            "draft_tokens out of range");
+  if (options_.groups == nullptr) options_.groups = std::make_shared<GroupMasks>(model_.routing_shape());
   for (auto& source : sources) {
     drafters_.push_back({std::move(source), SpeculationController(pass_costs_, options_.draft_tokens)});
   }
@@ -77,6 +78,7 @@ Status Scheduler::CheckRequest(const GenerationRequest& request) const {
 Status Scheduler::Prepare(Sequence* sequence) {
   GenerationRequest& request = sequence->request;
   DS_RETURN_IF_ERROR(CheckRequest(request));
+  DS_ASSIGN(sequence->routing, RequestRouting::Create(request.routing, *options_.groups));
   DS_ASSIGN(sequence->stops, StopMatcher::Create(request.stop));
   if (request.session == nullptr) {
     sequence->own_state =
@@ -89,11 +91,16 @@ Status Scheduler::Prepare(Sequence* sequence) {
   }
   SequenceState& state = *sequence->state;
   state.busy = true;
+  // What other experts computed is another state.
+  std::string routing_key = RoutingKey(request.routing);
+  if (state.routing_key != routing_key) state.Truncate(0);
+  state.routing_key = std::move(routing_key);
   // What the state already holds of this prompt need not be computed again, but the last token's logits must
   // be.
-  const auto shared = std::mismatch(state.tokens.begin(), state.tokens.end(), request.prompt.begin(),
-                                    request.prompt.end() - 1);
-  const int64_t num_shared = shared.first - state.tokens.begin();
+  const auto shared =
+      std::mismatch(state.tokens.begin(), state.tokens.end(), request.prompt.begin(), request.prompt.end());
+  sequence->num_counted = shared.first - state.tokens.begin();
+  const int64_t num_shared = std::min(sequence->num_counted, static_cast<int64_t>(request.prompt.size()) - 1);
   state.Truncate(num_shared);
 
   sequence->num_computed = num_shared;
@@ -218,14 +225,21 @@ Status Scheduler::Compute(std::vector<Part>& parts) {
   std::vector<SequenceChunk> chunks;
   size_t num_tokens = 0;
   bool generating = true;  // every sequence; else the time tells nothing about drafts
+  bool wants_routing = false;
   for (const Part& part : parts) {
-    const size_t num_drafts = part.sequence->drafts.size();
-    chunks.push_back({part.sequence->state->kv.view(), part.tokens, num_drafts > 0});
+    Sequence& sequence = *part.sequence;
+    const size_t num_drafts = sequence.drafts.size();
+    const RequestRouting* routing = sequence.routing.get();
+    wants_routing = wants_routing || routing != nullptr;
+    chunks.push_back({sequence.state->kv.view(), part.tokens, num_drafts > 0,
+                      routing != nullptr ? routing->control() : nullptr});
+    sequence.pass_position = sequence.num_computed;
+    sequence.pass_row = static_cast<int64_t>(num_tokens);
     num_tokens += part.tokens.size();
     generating = generating && part.tokens.size() == 1 + num_drafts;
   }
   const Clock::time_point start = Clock::now();
-  DS_RETURN_IF_ERROR(model_.Forward(chunks, &output_));
+  DS_RETURN_IF_ERROR(model_.Forward(chunks, routing_.Begin(wants_routing), &output_));
   pass_seconds_ = Seconds(Clock::now() - start);
   measured_rows_ = generating ? static_cast<int64_t>(num_tokens) : 0;
 
@@ -264,6 +278,12 @@ bool Scheduler::Step() {
         Advance(part);
       }
     }
+    int64_t num_rows = 0;
+    for (const Part& part : parts) {
+      CountRouting(part.sequence);
+      num_rows += static_cast<int64_t>(part.tokens.size());
+    }
+    routing_.End(num_rows);
     if (status.ok() && measured_rows_ > 0) pass_costs_.Add(measured_rows_, pass_seconds_);
   }
   RemoveDone();
@@ -311,6 +331,10 @@ void Scheduler::Advance(const Part& part) {
     // A receiver that has cancelled its request gets no more of them.
     if (i > 0 && sequence->cancelled) break;
     if (i < static_cast<size_t>(num_right)) ++sequence->result.accepted_tokens;
+    if (sequence->routing != nullptr) {
+      const size_t first = part.tokens.size() - 1 - drafts.size();
+      sequence->routing->OnDrawn(routing_.layers(), sequence->pass_row + static_cast<int64_t>(first + i));
+    }
     Append(sequence, drawn[i], logits(i));
     if (sequence->done) return;
     if (i < static_cast<size_t>(num_right)) ++sequence->num_computed;
@@ -325,6 +349,25 @@ void Scheduler::Advance(const Part& part) {
 void Scheduler::Settle(Sequence* sequence) {
   SequenceState& state = *sequence->state;
   if (state.kv.length() > sequence->num_computed) state.Truncate(sequence->num_computed);
+}
+
+void Scheduler::CountRouting(Sequence* sequence) {
+  const int64_t begin = std::max(sequence->num_counted, sequence->pass_position);
+  const int64_t end = sequence->num_computed;
+  if (end <= begin) return;
+  sequence->num_counted = end;
+  const int64_t first_row = sequence->pass_row - sequence->pass_position;
+  const auto count = [&](int64_t from, int64_t to, RoutingPhase phase) {
+    if (from >= to) return;
+    const auto tokens = std::span<const int32_t>(sequence->tokens)
+                            .subspan(static_cast<size_t>(from), static_cast<size_t>(to - from));
+    routing_.Count(sequence->id, from, phase, tokens, first_row + from);
+  };
+  const auto num_prompt = static_cast<int64_t>(sequence->request.prompt.size());
+  count(begin, std::min(end, num_prompt), RoutingPhase::kPrefill);
+  count(std::max(begin, num_prompt), end, RoutingPhase::kDecode);
+  if (sequence->routing == nullptr) return;
+  for (int64_t p = begin; p < end; ++p) sequence->routing->OnCounted(routing_.layers(), first_row + p);
 }
 
 void Scheduler::Append(Sequence* sequence, int32_t token, std::span<const float> logits) {
@@ -377,6 +420,8 @@ void Scheduler::Finish(Sequence* sequence, FinishReason reason, Status status) {
       Emit(sequence, -1, rest, nullptr);
     }
   }
+  CountRouting(sequence);
+  if (sequence->routing != nullptr) sequence->routing->Report(&result);
   result.status = std::move(status);
   result.finish_reason = reason;
   const Clock::time_point now = Clock::now();

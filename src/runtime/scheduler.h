@@ -4,7 +4,8 @@
 // prompt is computed in chunks whose borders depend on that sequence alone, and a step holds whole chunks, so
 // output does not depend on what else is in the batch. A sequence that generates may bring drafts of its next
 // tokens along: each token is drawn from the model's logits as without them, and where it is the next draft,
-// the logits after it are there already. What was computed after a wrong draft leaves the state at once. One
+// the logits after it are there already. What was computed after a wrong draft leaves the state at once. What
+// the routers chose counts for tokens that stay in a state, once (RoutingFeed). One
 // thread. A request's own fault (an empty or too long prompt, NaN logits) ends that request only.
 #pragma once
 
@@ -17,6 +18,8 @@
 
 #include "base/result.h"
 #include "deepshock/engine.h"
+#include "runtime/request_routing.h"
+#include "runtime/routing_feed.h"
 #include "runtime/sampler.h"
 #include "runtime/sequence_state.h"
 #include "runtime/speculation.h"
@@ -33,6 +36,8 @@ struct SchedulerOptions {
   std::vector<int32_t> eos_tokens;  // generation stops at any of them
   int draft_tokens = 3;             // most drafts of a sequence in a step
   bool adapt_drafts = true;         // as many as are found to pay; else always draft_tokens
+  std::shared_ptr<const GroupMasks> groups =
+      {};  // the named groups of experts that requests may speak of; may be null
 };
 
 class Scheduler {
@@ -49,6 +54,10 @@ class Scheduler {
   bool Step();
   int64_t num_requests() const { return static_cast<int64_t>(waiting_.size() + running_.size()); }
 
+  // From the next step on (until then) the sink, which must outlive that, gets what counts.
+  void AddRoutingSink(RoutingSink* sink) { routing_.AddSink(sink); }
+  void RemoveRoutingSink(RoutingSink* sink) { routing_.RemoveSink(sink); }
+
  private:
   using Clock = std::chrono::steady_clock;
   struct Sequence {
@@ -63,6 +72,10 @@ class Scheduler {
     std::vector<int32_t> drafts;  // guessed to follow; in the next pass
     size_t drafter = 0;           // whose guess they are
     int64_t num_computed = 0;     // tokens in the state, but for drafts that have not been found right
+    int64_t num_counted = 0;      // positions whose routing has counted, in this request or one before
+    int64_t pass_position = 0,
+            pass_row = 0;  // where its part of the last pass begins: position, row of the pass
+    std::unique_ptr<RequestRouting> routing;  // where the request steers or asks
     std::unique_ptr<Sampler> sampler;
     std::unique_ptr<StreamDecoder> decoder;
     StopMatcher stops;
@@ -90,6 +103,8 @@ class Scheduler {
   void Append(Sequence* sequence, int32_t token, std::span<const float> logits);
   // Drops from the state what was computed after wrong drafts, or after the end.
   void Settle(Sequence* sequence);
+  // The routing of rows of the last pass that stay counts now.
+  void CountRouting(Sequence* sequence);
   // What the request and the context leave room for.
   int64_t TokensLeft(const Sequence& sequence) const;
   bool IsStopToken(const Sequence& sequence, int32_t token) const;
@@ -105,6 +120,7 @@ class Scheduler {
   std::deque<std::unique_ptr<Sequence>> waiting_;
   std::vector<std::unique_ptr<Sequence>> running_;
   ForwardOutput output_;
+  RoutingFeed routing_;
   struct Drafter {
     std::unique_ptr<DraftSource> source;
     SpeculationController controller;

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "deepshock/engine.h"
@@ -39,7 +40,8 @@ class SequenceState final : public Session {
   KvCache kv;
   std::vector<int32_t> tokens;  // [kv.length()]
   MtpTrack mtp;
-  bool busy = false;  // a request uses it
+  std::string routing_key;  // how what is in it was routed (RoutingKey)
+  bool busy = false;        // a request uses it
 };
 
 }  // namespace deepshock

@@ -206,7 +206,8 @@ std::vector<float> ChainLogits(int32_t last, double noise) {
 
 class Chain final : public TokenModel {
  public:
-  Status Forward(std::span<const SequenceChunk> chunks, ForwardOutput* output) override {
+  Status Forward(std::span<const SequenceChunk> chunks, ForwardObserver* /*observer*/,
+                 ForwardOutput* output) override {
     output->logits.clear();
     for (const SequenceChunk& chunk : chunks) {
       chunk.kv->length += static_cast<int64_t>(chunk.tokens.size());

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A model and a tokenizer of nothing, for tests of the scheduler.
+// A model and a tokenizer of nothing, for tests of the scheduler. Its routers choose by token and position.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -25,10 +25,12 @@ inline constexpr int64_t kPadded = 16;  // floats from one token of the state to
 // them.
 class FakeModel final : public TokenModel {
  public:
-  Status Forward(std::span<const SequenceChunk> chunks, ForwardOutput* output) override {
+  Status Forward(std::span<const SequenceChunk> chunks, ForwardObserver* observer,
+                 ForwardOutput* output) override {
     if (fail) return Fail("the machine is on fire");
     output->logits.clear();
     int64_t num_tokens = 0;
+    if (observer != nullptr) Route(chunks, *observer);
     for (const SequenceChunk& chunk : chunks) {
       KvView& kv = *chunk.kv;
       EXPECT_LE(kv.length + static_cast<int64_t>(chunk.tokens.size()), kv.capacity);
@@ -46,6 +48,27 @@ class FakeModel final : public TokenModel {
   StateSpec state_spec() const override { return {{KvLayout{.key_dim = 1}}}; }
   int64_t vocab_size() const override { return kVocab; }
   int64_t context_length() const override { return kContext; }
+  RoutingShape routing_shape() const override { return {8, 2, {1, 2}}; }
+
+  static std::vector<int32_t> Experts(int layer, int32_t token, int64_t position) {
+    const auto first = static_cast<int32_t>((token + layer + position) % 8);
+    return {first, (first + 3) % 8};
+  }
+  void Route(std::span<const SequenceChunk> chunks, ForwardObserver& observer) const {
+    for (const int layer : {1, 2}) {
+      std::vector<int32_t> experts;
+      std::vector<RoutingChange> changes;
+      for (const SequenceChunk& chunk : chunks) {
+        for (size_t i = 0; i < chunk.tokens.size(); ++i) {
+          const auto chosen = Experts(layer, chunk.tokens[i], chunk.kv->length + static_cast<int64_t>(i));
+          experts.insert(experts.end(), chosen.begin(), chosen.end());
+          changes.push_back({chunk.control != nullptr, 0, 0});
+        }
+      }
+      const std::vector<float> weights(experts.size(), 0.5f);
+      observer.OnRouting({layer, static_cast<int64_t>(changes.size()), 2, {}, experts, weights, changes});
+    }
+  }
 
   void AddLogits(const float* state, int64_t length, ForwardOutput* output) const {
     uint64_t hash = 17;

@@ -6,6 +6,7 @@
 #include <span>
 
 #include "base/result.h"
+#include "experts/routing_sink.h"
 #include "model/model.h"
 
 namespace deepshock {
@@ -14,12 +15,15 @@ class TokenModel {
  public:
   virtual ~TokenModel() = default;
   // As Model::Forward: appends each chunk to its state; on failure no state has changed.
-  virtual Status Forward(std::span<const SequenceChunk> chunks, ForwardOutput* output) = 0;
+  virtual Status Forward(std::span<const SequenceChunk> chunks, ForwardObserver* observer,
+                         ForwardOutput* output) = 0;
   // As Model::ForwardMtp; only where there is an MTP layer.
   virtual Status ForwardMtp(std::span<const MtpChunk> /*chunks*/, ForwardOutput* /*output*/) {
     return Fail("the model has no multi-token-prediction layer");
   }
   virtual bool has_mtp() const { return false; }
+  // What its routers are made for; a dense model has none.
+  virtual RoutingShape routing_shape() const { return {}; }
   virtual StateSpec state_spec() const = 0;
   virtual int64_t vocab_size() const = 0;
   virtual int64_t context_length() const = 0;
@@ -27,18 +31,28 @@ class TokenModel {
   virtual MemoryBudget* memory_budget() const { return nullptr; }
 };
 
+inline RoutingShape RoutingShapeOf(const ModelSpec& spec) {
+  RoutingShape shape{spec.router.num_experts, spec.router.top_k, {}};
+  for (int l = 0; l < spec.num_layers(); ++l) {
+    if (spec.layers[static_cast<size_t>(l)].is_moe) shape.layers.push_back(l);
+  }
+  return shape;
+}
+
 class LoadedModel final : public TokenModel {
  public:
   // Both must outlive this. context_length: at most the model's.
   LoadedModel(const Model& model, Compute& compute, int64_t context_length, KvType kv_type = KvType::kF32)
       : model_(model), compute_(compute), context_length_(context_length), kv_type_(kv_type) {}
-  Status Forward(std::span<const SequenceChunk> chunks, ForwardOutput* output) override {
-    return model_.Forward(compute_, chunks, nullptr, output);
+  Status Forward(std::span<const SequenceChunk> chunks, ForwardObserver* observer,
+                 ForwardOutput* output) override {
+    return model_.Forward(compute_, chunks, observer, output);
   }
   Status ForwardMtp(std::span<const MtpChunk> chunks, ForwardOutput* output) override {
     return model_.ForwardMtp(compute_, chunks, output);
   }
   bool has_mtp() const override { return model_.has_mtp(); }
+  RoutingShape routing_shape() const override { return RoutingShapeOf(model_.spec()); }
   StateSpec state_spec() const override { return model_.state_spec(kv_type_); }
   int64_t vocab_size() const override { return model_.spec().vocab_size; }
   int64_t context_length() const override { return context_length_; }
