@@ -69,6 +69,7 @@ void AddGenerationOptions(CLI::App& app, GenerationFlags* flags, const std::stri
       "N");
   app.add_flag("--ignore_eos,--ignore-eos", flags->ignore_eos, "Go on after the end-of-sequence token")
       ->group(kGroup);
+  AddRoutingOptions(app, kSteerOptions | kExplainOption | kTraceOption, &flags->routing);
   // While parsing, so that a value out of range is a usage error like any other.
   app.callback([flags] {
     GenerationRequest unused;
@@ -99,6 +100,7 @@ Status ApplyGenerationFlags(const GenerationFlags& flags, GenerationRequest* req
   }
   request->stop.insert(request->stop.end(), flags.stop.begin(), flags.stop.end());
   request->ignore_eos = request->ignore_eos || flags.ignore_eos;
+  DS_RETURN_IF_ERROR(ApplyRoutingFlags(flags.routing, &request->routing));
   if (flags.max_tokens && *flags.max_tokens < 1) {
     return Fail("--max_tokens: expected 1 or more, found {}", *flags.max_tokens);
   }

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "apps/common/routing_options.h"
 #include "base/result.h"
 #include "deepshock/engine.h"
 #include "deepshock/generation.h"
@@ -27,6 +28,7 @@ struct GenerationFlags {
   bool ignore_eos = false;
   std::string speculation;
   std::optional<int> draft_tokens;
+  RoutingFlags routing;
 };
 
 // `defaults` says in --help where the values come from that are not given.

@@ -3,6 +3,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "apps/common/routing_report.h"
+
 namespace deepshock {
 namespace {
 
@@ -25,6 +27,37 @@ OrderedJson LogprobsJson(const Engine& engine, const GenerationResult& result) {
     list.push_back(std::move(entry));
   }
   return list;
+}
+
+Result<int> SmallInteger(const char* name, int64_t value) {
+  if (value >= 1 && value <= INT32_MAX) return static_cast<int>(value);
+  return Fail("{}: expected 1 or more, found {}", name, value);
+}
+
+// What the record says about a kind of rule takes the place of what the options say.
+void ReplaceRules(ExpertRule::Kind kind, const std::vector<std::pair<std::string, double>>& given,
+                  std::vector<ExpertRule>* rules) {
+  std::erase_if(*rules, [kind](const ExpertRule& rule) { return rule.kind == kind; });
+  for (const auto& [experts, value] : given) rules->push_back({kind, experts, value});
+}
+
+Status ApplyRouting(const PromptRecord& record, RoutingOptions* routing) {
+  if (record.ban_experts) {
+    std::vector<std::pair<std::string, double>> bans;
+    for (const std::string& experts : *record.ban_experts) bans.emplace_back(experts, 0);
+    ReplaceRules(ExpertRule::Kind::kBan, bans, &routing->rules);
+  }
+  if (record.bias_experts) ReplaceRules(ExpertRule::Kind::kBias, *record.bias_experts, &routing->rules);
+  if (record.boost_experts) ReplaceRules(ExpertRule::Kind::kBoost, *record.boost_experts, &routing->rules);
+  if (record.experts_per_token) {
+    DS_ASSIGN(routing->experts_per_token, SmallInteger("experts_per_token", *record.experts_per_token));
+  }
+  if (record.min_experts) {
+    DS_ASSIGN(routing->min_experts, SmallInteger("min_experts", *record.min_experts));
+  }
+  if (record.adaptive_experts) routing->adaptive_experts = *record.adaptive_experts;
+  if (record.explain_experts) routing->explain = *record.explain_experts;
+  return {};
 }
 
 }  // namespace
@@ -60,6 +93,7 @@ Status ApplyRecord(const PromptRecord& record, const Engine& engine, bool chat, 
     if (*record.max_tokens < 1) return Fail("max_tokens: expected 1 or more, found {}", *record.max_tokens);
     request->max_tokens = *record.max_tokens;
   }
+  DS_RETURN_IF_ERROR(ApplyRouting(record, &request->routing));
   if (record.logprobs) {
     if (*record.logprobs < 0 || *record.logprobs > kMaxLogprobs) {
       return Fail("logprobs: expected 0 to {}, found {}", kMaxLogprobs, *record.logprobs);
@@ -82,6 +116,8 @@ std::string ResultRecord(int64_t index, const PromptRecord& record, const Engine
                    {"total_tokens", result.prompt_tokens + num_output}};
   if (sampled) json["seed"] = result.seed;
   if (!result.logprobs.empty()) json["logprobs"] = LogprobsJson(engine, result);
+  if (result.routing) json["routing"] = RoutingAuditJson(*result.routing);
+  if (result.experts) json["experts"] = AnswerExpertsJson(engine, result);
   return json.dump(-1, ' ', false, OrderedJson::error_handler_t::replace);
 }
 

@@ -11,6 +11,7 @@
 #include "apps/common/options.h"
 #include "apps/common/program.h"
 #include "apps/common/records.h"
+#include "apps/common/routing_report.h"
 #include "apps/common/terminal.h"
 #include "apps/deepseek_infer/batch.h"
 #include "base/output_file.h"
@@ -82,6 +83,8 @@ Result<int> RunPrompt(Engine& engine, const InferOptions& options, GenerationReq
   DS_RETURN_IF_ERROR(result.status);
   if (!as_record) {
     if (!last.ends_with('\n')) DS_RETURN_IF_ERROR(WriteStdout("\n"));
+    if (result.routing) std::fprintf(stderr, "[%s]\n", DescribeAudit(*result.routing).c_str());
+    if (result.experts) std::fputs(DescribeAnswerExperts(*result.experts).c_str(), stderr);
     return 0;
   }
   const std::string line = ResultRecord(0, record, engine, result, sampled) + "\n";
@@ -112,6 +115,7 @@ Result<int> Infer(const InferOptions& options) {
   DS_ASSIGN(engine_options.memory_bytes, MemoryBytes(options));
   DS_RETURN_IF_ERROR(ApplySpeculationFlags(options.generation, &engine_options));
   DS_ASSIGN(const std::unique_ptr<Engine> engine, Engine::Load(path, engine_options));
+  DS_RETURN_IF_ERROR(StartTrace(options.generation.routing, *engine));
   if (options.chat) DS_RETURN_IF_ERROR(engine->ChatTemplateStatus());
   CatchInterrupts();
   const auto told = [&](Result<int> exit_code) {
@@ -154,10 +158,12 @@ void AddOptions(CLI::App& app, InferOptions* options) {
   app.footer(
       "Input records: {\"prompt\": TEXT} or {\"messages\": [...], \"tools\": [...]}, and optionally id,\n"
       "metadata, max_tokens, temperature, top_k, top_p, min_p, repetition_penalty, presence_penalty,\n"
-      "frequency_penalty, logit_bias, seed, stop, ignore_eos, logprobs. What a record does not say, the\n"
-      "options say.\n"
+      "frequency_penalty, logit_bias, seed, stop, ignore_eos, logprobs; ban_experts, bias_experts,\n"
+      "boost_experts, experts_per_token, adaptive_experts, min_experts, explain_experts. What a record does\n"
+      "not say, the options say.\n"
       "Output records, in the order of the input: {\"index\", \"id\", \"text\", \"finish_reason\", "
       "\"usage\"},\n"
+      "with \"routing\" (what was changed) and \"experts\" (who answered) where that was asked,\n"
       "or {\"index\", \"line\", \"id\", \"error\"} for one that failed; the others go on, the exit code "
       "stays 0.\n"
       "--output is written beside and renamed when all is done.\n"

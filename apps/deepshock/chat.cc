@@ -6,6 +6,7 @@
 #include <cstdio>
 
 #include "apps/common/program.h"
+#include "apps/common/routing_report.h"
 #include "apps/common/terminal.h"
 #include "apps/deepshock/line_editor.h"
 
@@ -109,6 +110,13 @@ std::string Chat::Totals() const {
                      num_answers_, num_output_tokens_, decode_ms_ / 1000, session_->num_tokens());
 }
 
+std::string Chat::LastExperts() const {
+  std::string text;
+  if (last_.routing) text += "[" + DescribeAudit(*last_.routing) + "]\n";
+  if (last_.experts) text += DescribeAnswerExperts(*last_.experts);
+  return text;
+}
+
 namespace {
 
 // A line that begins with '/'. False when the user wants to leave.
@@ -165,8 +173,9 @@ Result<int> RunInteractive(Chat& chat, bool quiet) {
     if (!result.ok()) {
       if (result.message().rfind("stdout:", 0) == 0) return result.status();
       std::fprintf(stderr, "error: %s\n", result.message().c_str());
-    } else if (!quiet) {
-      std::fprintf(stderr, "[%s]\n", chat.LastStatistics().c_str());
+    } else {
+      std::fputs(chat.LastExperts().c_str(), stderr);
+      if (!quiet) std::fprintf(stderr, "[%s]\n", chat.LastStatistics().c_str());
     }
   }
   std::fputc('\n', stderr);

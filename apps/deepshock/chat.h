@@ -29,6 +29,8 @@ class Chat {
   // "64 tokens, 45.2 tokens/s, first token after 0.12 s, prompt 12 tokens"; empty before the first answer.
   std::string LastStatistics() const;
   std::string Totals() const;
+  // What the last answer tells about its experts, where it was asked: several lines, or none.
+  std::string LastExperts() const;
 
  private:
   Result<std::vector<int32_t>> Encode(const std::string& text) const;

@@ -16,6 +16,8 @@
 // Ctrl-C. A command is registered by its line in main.cc.
 #pragma once
 
+#include <vector>
+
 #include "apps/common/options.h"
 #include "apps/common/program.h"
 
@@ -33,5 +35,7 @@ Command AddConvert(CLI::App& program);
 Command AddSynth(CLI::App& program);
 Command AddRepack(CLI::App& program);
 Command AddBench(CLI::App& program);
+// A tree of commands (experts.h).
+std::vector<Command> AddExperts(CLI::App& program);
 
 }  // namespace deepshock

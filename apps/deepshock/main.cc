@@ -16,10 +16,11 @@ int main(int argc, char** argv) {
       "  deepshock run MODEL --prompt \"Hello\"            answer once\n"
       "  deepshock inspect MODEL                         tell what a model is and what it needs\n"
       "deepshock COMMAND --help tells a command's options.");
-  const std::vector<deepshock::Command> commands = {
+  std::vector<deepshock::Command> commands = {
       deepshock::AddRun(app),    deepshock::AddInspect(app), deepshock::AddVerify(app),
       deepshock::AddEval(app),   deepshock::AddConvert(app), deepshock::AddSynth(app),
       deepshock::AddRepack(app), deepshock::AddBench(app),
   };
+  for (deepshock::Command& command : deepshock::AddExperts(app)) commands.push_back(std::move(command));
   return deepshock::RunProgram(app, commands, argc, argv);
 }

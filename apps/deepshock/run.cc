@@ -68,6 +68,8 @@ Result<int> AnswerOnce(const Engine& engine, Chat& chat, const RunOptions& optio
   if (options.json) {
     PromptRecord record;
     DS_RETURN_IF_ERROR(WriteStdout(ResultRecord(0, record, engine, result, true) + "\n"));
+  } else {
+    std::fputs(chat.LastExperts().c_str(), stderr);
   }
   if (!options.quiet) {
     std::fprintf(stderr, "[%s, load %.2f s]\n", chat.LastStatistics().c_str(), load_seconds);
@@ -88,6 +90,7 @@ Result<int> Run(const RunOptions& options) {
   DS_ASSIGN(engine_options.memory_bytes, MemoryBytes(options));
   DS_RETURN_IF_ERROR(ApplySpeculationFlags(options.generation, &engine_options));
   DS_ASSIGN(const std::unique_ptr<Engine> engine, Engine::Load(path, engine_options));
+  DS_RETURN_IF_ERROR(StartTrace(options.generation.routing, *engine));
 
   bool raw = options.raw;
   const Status chat_template = engine->ChatTemplateStatus();

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "apps/common/routing_report.h"
+
+#include <algorithm>
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+namespace deepshock {
+namespace {
+
+using OrderedJson = nlohmann::ordered_json;
+
+constexpr int kBarWidth = 24;        // characters of a share of 1
+constexpr size_t kCourseWidth = 40;  // of an answer's length
+constexpr size_t kListed = 8;        // strongest experts
+
+double Rounded(double value) { return std::round(value * 1e4) / 1e4; }
+
+const char* Name(ExpertRule::Kind kind) {
+  switch (kind) {
+    case ExpertRule::Kind::kBan:
+      return "ban";
+    case ExpertRule::Kind::kBias:
+      return "bias";
+    case ExpertRule::Kind::kBoost:
+      return "boost";
+  }
+  return "";
+}
+
+std::string ExpertName(const AnswerExperts::Expert& expert) {
+  return fmt::format("{}:{}", expert.layer, expert.expert);
+}
+
+OrderedJson SharesJson(const std::vector<std::string>& names, const auto& shares) {
+  OrderedJson json = OrderedJson::object();
+  for (size_t g = 0; g < names.size(); ++g) json[names[g]] = Rounded(shares[g]);
+  return json;
+}
+
+// In eighths of a character.
+std::string Bar(double share) {
+  static const char* const kEighths[] = {"", "▏", "▎", "▍", "▌", "▋", "▊", "▉"};
+  const int eighths = std::clamp(static_cast<int>(std::lround(share * kBarWidth * 8)), 0, kBarWidth * 8);
+  std::string bar;
+  for (int i = 0; i < eighths / 8; ++i) bar += "█";
+  bar += kEighths[eighths % 8];
+  const int used = eighths / 8 + (eighths % 8 > 0 ? 1 : 0);
+  return bar + std::string(static_cast<size_t>(kBarWidth - used), ' ');
+}
+
+// A group's share from the answer's first token to its last, each character the mean of as many tokens.
+std::string Course(const AnswerExperts& answer, size_t group) {
+  static const char* const kHeights[] = {"▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"};
+  const size_t num_tokens = answer.tokens.size(), width = std::min(kCourseWidth, num_tokens);
+  std::string course;
+  for (size_t i = 0; i < width; ++i) {
+    const size_t begin = i * num_tokens / width, end = (i + 1) * num_tokens / width;
+    double sum = 0;
+    for (size_t t = begin; t < end; ++t) sum += answer.tokens[t].group_shares[group];
+    const double mean = sum / static_cast<double>(end - begin);
+    course += kHeights[std::clamp(static_cast<int>(mean * 8), 0, 7)];
+  }
+  return course;
+}
+
+}  // namespace
+
+OrderedJson RoutingAuditJson(const RoutingAudit& audit) {
+  OrderedJson asked = OrderedJson::object();
+  for (const ExpertRule& rule : audit.asked.rules) {
+    OrderedJson json = {{"experts", rule.experts}};
+    if (rule.kind != ExpertRule::Kind::kBan) json["value"] = rule.value;
+    asked[Name(rule.kind)].push_back(std::move(json));
+  }
+  if (audit.asked.experts_per_token > 0) asked["experts_per_token"] = audit.asked.experts_per_token;
+  if (audit.asked.adaptive_experts < 1) {
+    asked["adaptive_experts"] = audit.asked.adaptive_experts;
+    asked["min_experts"] = audit.asked.min_experts;
+  }
+  OrderedJson layers = OrderedJson::array();
+  for (const RoutingAudit::Layer& layer : audit.layers) {
+    layers.push_back({{"layer", layer.layer},
+                      {"changed", layer.changed},
+                      {"banned", layer.banned},
+                      {"dropped", layer.dropped}});
+  }
+  return {{"asked", std::move(asked)},
+          {"tokens", audit.tokens},
+          {"selections", audit.selections},
+          {"layers", std::move(layers)}};
+}
+
+OrderedJson AnswerExpertsJson(const Engine& engine, const GenerationResult& result) {
+  const AnswerExperts& answer = *result.experts;
+  OrderedJson json = {{"groups", SharesJson(answer.groups, answer.group_shares)},
+                      {"ungrouped", Rounded(answer.ungrouped_share)},
+                      {"experts", OrderedJson::array()},
+                      {"tokens", OrderedJson::array()}};
+  for (const AnswerExperts::Expert& expert : answer.experts) {
+    json["experts"].push_back(
+        {{"expert", ExpertName(expert)}, {"share", Rounded(expert.share)}, {"tokens", expert.tokens}});
+  }
+  for (size_t i = 0; i < answer.tokens.size() && i < result.tokens.size(); ++i) {
+    OrderedJson experts = OrderedJson::object();
+    for (const AnswerExperts::Expert& expert : answer.tokens[i].experts)
+      experts[ExpertName(expert)] = Rounded(expert.share);
+    const int32_t token = result.tokens[i];
+    json["tokens"].push_back({{"token", token},
+                              {"text", engine.Decode({&token, 1})},
+                              {"groups", SharesJson(answer.groups, answer.tokens[i].group_shares)},
+                              {"experts", std::move(experts)}});
+  }
+  return json;
+}
+
+std::string DescribeAudit(const RoutingAudit& audit) {
+  int64_t changed = 0, banned = 0, dropped = 0;
+  for (const RoutingAudit::Layer& layer : audit.layers) {
+    changed += layer.changed;
+    banned += layer.banned;
+    dropped += layer.dropped;
+  }
+  return fmt::format(
+      "routing of {} tokens: of {} selections {} went to other experts, {} would have gone to banned ones, "
+      "{} "
+      "({:.1f} %) were left out",
+      audit.tokens, audit.selections, changed, banned, dropped,
+      100 * static_cast<double>(dropped) / static_cast<double>(std::max<int64_t>(1, audit.selections)));
+}
+
+std::string DescribeAnswerExperts(const AnswerExperts& answer) {
+  std::string text =
+      fmt::format("Experts of this answer, {} tokens: shares of the gate weight\n", answer.tokens.size());
+  size_t width = std::string_view("no group").size();
+  for (const std::string& name : answer.groups) width = std::max(width, name.size());
+  std::vector<size_t> order(answer.groups.size());
+  for (size_t g = 0; g < order.size(); ++g) order[g] = g;
+  std::ranges::stable_sort(order, std::greater(), [&](size_t g) { return answer.group_shares[g]; });
+  for (const size_t g : order) {
+    text += fmt::format("  {:<{}} {} {:5.1f} %  {}\n", answer.groups[g], width, Bar(answer.group_shares[g]),
+                        100 * answer.group_shares[g], Course(answer, g));
+  }
+  if (!answer.groups.empty()) {
+    text += fmt::format("  {:<{}} {} {:5.1f} %\n", "no group", width, Bar(answer.ungrouped_share),
+                        100 * answer.ungrouped_share);
+  }
+  text += "  strongest:";
+  for (size_t i = 0; i < std::min(kListed, answer.experts.size()); ++i) {
+    text += fmt::format("{} {} {:.1f} %", i == 0 ? "" : ",", ExpertName(answer.experts[i]),
+                        100 * answer.experts[i].share);
+  }
+  return text + fmt::format(" ({} experts worked)\n", answer.experts.size());
+}
+
+}  // namespace deepshock

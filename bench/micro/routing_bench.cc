@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+// What counting and tracing routes costs: the same prompts and the same decoding with nobody listening, with
+// counters, with counters and four groups, and with counters and a trace, in turns within one process.
+//   routing_bench MODEL [ROUNDS] [FOLDER of the trace]
+// Prints, for each, the lower quartile of its times (what else the machine does only makes them longer) and
+// the median of the ratios to "off" of the same round.
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdlib>
+#include <optional>
+
+#include "experts/routing_counters.h"
+#include "experts/trace.h"
+#include "runtime/request_routing.h"
+#include "runtime/scheduler.h"
+
+namespace deepshock {
+namespace {
+
+struct Workload {
+  const char* name;
+  int batch_size;
+  int64_t prompt_tokens, output_tokens;
+};
+constexpr Workload kWorkloads[] = {
+    {"prompt of 512", 1, 512, 1}, {"decode", 1, 8, 96}, {"decode, 8 together", 8, 8, 48}};
+enum Mode { kOff, kCounters, kGroups, kTrace, kNumModes };
+constexpr const char* kModes[] = {"off", "counters", "counters, 4 groups", "counters, trace"};
+
+double Quantile(std::vector<double> values, double q) {
+  std::sort(values.begin(), values.end());
+  return values[static_cast<size_t>(q * static_cast<double>(values.size() - 1))];
+}
+
+class Bench {
+ public:
+  Bench(const Model& model, Compute& compute, const std::string& trace_path)
+      : model_(model, compute, 2048, KvType::kBF16), shape_(model_.routing_shape()), trace_path_(trace_path) {
+    auto groups = std::make_shared<GroupMasks>(shape_);
+    for (int g = 0; g < 4; ++g) {
+      const int first = g * shape_.num_experts / 5;
+      const std::string experts = fmt::format("*:{}-{}", first, first + shape_.num_experts / 4);
+      const auto ids = ParseExperts(experts, *groups);
+      DS_CHECK(ids.ok() && groups->Add(fmt::format("group{}", g), *ids).ok(), "groups");
+    }
+    groups_ = groups;
+  }
+
+  // Seconds of one run.
+  double Run(const Workload& work, Mode mode) {
+    std::optional<RoutingCounters> counters;
+    std::unique_ptr<TraceWriter> trace;
+    Scheduler scheduler(model_, nullptr, {work.batch_size, 512, {}});
+    if (mode != kOff) {
+      counters.emplace(shape_, mode == kGroups ? groups_ : nullptr);
+      scheduler.AddRoutingSink(&*counters);
+    }
+    if (mode == kTrace) {
+      auto created = TraceWriter::Create(trace_path_, {"bench", "", shape_}, {});
+      DS_CHECK(created.ok(), "the trace can be written");
+      trace = std::move(*created);
+      scheduler.AddRoutingSink(trace.get());
+    }
+    for (int i = 0; i < work.batch_size; ++i) {
+      GenerationRequest request;
+      for (int64_t t = 0; t < work.prompt_tokens; ++t)
+        request.prompt.push_back(
+            static_cast<int32_t>(100 + (i * 977 + t * 131) % (model_.vocab_size() - 200)));
+      request.max_tokens = work.output_tokens;
+      request.sampling.temperature = 0;
+      scheduler.Submit(std::move(request));
+    }
+    const auto start = std::chrono::steady_clock::now();
+    while (scheduler.Step()) {
+    }
+    if (trace != nullptr) DS_CHECK(trace->Close().ok(), "the trace can be written");
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  }
+
+ private:
+  LoadedModel model_;
+  RoutingShape shape_;
+  std::string trace_path_;
+  std::shared_ptr<const GroupMasks> groups_;
+};
+
+int Main(int argc, char** argv) {
+  if (argc < 2) {
+    fmt::print(stderr, "usage: routing_bench MODEL [ROUNDS] [FOLDER]\n");
+    return 2;
+  }
+  const int rounds = argc > 2 ? std::atoi(argv[2]) : 100;
+  ThreadPool pool(2);
+  Compute compute(BestKernels(), pool);
+  const auto model = Model::Load(argv[1], {true, &pool});
+  if (!model.ok()) {
+    fmt::print(stderr, "routing_bench: error: {}\n", model.message());
+    return 1;
+  }
+  Bench bench(**model, compute, std::string(argc > 3 ? argv[3] : "/tmp") + "/routing_bench.trace");
+  for (const Workload& work : kWorkloads) {
+    std::vector<std::vector<double>> seconds(kNumModes), ratios(kNumModes);
+    for (int mode = 0; mode < kNumModes; ++mode) bench.Run(work, static_cast<Mode>(mode));
+    for (int round = 0; round < rounds; ++round) {
+      for (int i = 0; i < kNumModes; ++i) {
+        const int mode = (i + round) % kNumModes;
+        seconds[static_cast<size_t>(mode)].push_back(bench.Run(work, static_cast<Mode>(mode)));
+      }
+      for (size_t mode = 0; mode < kNumModes; ++mode)
+        ratios[mode].push_back(seconds[mode].back() / seconds[kOff].back());
+    }
+    const double off = Quantile(seconds[kOff], 0.25);
+    const auto tokens = static_cast<double>(
+        work.batch_size * (work.output_tokens > 1 ? work.output_tokens : work.prompt_tokens));
+    for (size_t mode = 0; mode < kNumModes; ++mode) {
+      const double quarter = Quantile(seconds[mode], 0.25);
+      fmt::print(
+          "{:20} {:20} {:8.0f} tokens/s  {:+.2f} % by quartiles, {:+.2f} % by pairs ({:+.2f} to {:+.2f})\n",
+          work.name, kModes[mode], tokens / quarter, 100 * (quarter / off - 1),
+          100 * (Quantile(ratios[mode], 0.5) - 1), 100 * (Quantile(ratios[mode], 0.25) - 1),
+          100 * (Quantile(ratios[mode], 0.75) - 1));
+    }
+  }
+  return 0;
+}
+
+}  // namespace
+}  // namespace deepshock
+
+int main(int argc, char** argv) { return deepshock::Main(argc, argv); }
