@@ -227,6 +227,32 @@ double FingerprintDistance(const ModelFingerprint& a, const ModelFingerprint& b)
   return static_cast<double>(different) / (64.0 * static_cast<double>(a.routers.size()));
 }
 
+ExpertGroup MeasureGroup(const RoutingHalves& counts, SelectionRule rule, double p) {
+  const RoutingCounts both = counts.Both();
+  ExpertGroup group;
+  group.num_tokens = both.num_tokens();
+  group.rule = rule;
+  group.p = p;
+  group.profile = RoundProfile(both.Profile());
+  const ExpertProfile first = counts.first.Profile(), second = counts.second.Profile();
+  if (!first.layers.empty() && SameLayers(first, second)) {
+    const double jaccard = MeanJaccard(SelectExperts(first, rule, p), SelectExperts(second, rule, p));
+    group.split_half = SplitHalf{jaccard, Correlation(first, second)};
+  }
+  return group;
+}
+
+HeldOutScore ScoreHeldOut(const ExpertGroup& group, const RoutingCounts& held_out) {
+  const ExpertProfile profile = held_out.Profile();
+  const ExpertSelection selection = group.Select();
+  HeldOutScore score;
+  score.num_tokens = held_out.num_tokens();
+  score.coverage = Coverage(selection, profile);
+  score.chance = ChanceCoverage(selection);
+  score.best = BestCoverage(selection, profile);
+  return score;
+}
+
 Status CheckGroupName(std::string_view name) {
   const auto allowed = [](char c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||

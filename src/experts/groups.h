@@ -65,6 +65,12 @@ struct ExpertGroup {
   ExpertSelection Select() const { return SelectExperts(profile, rule, p); }
 };
 
+// A group of what was counted: its profile rounded as the file has it, tokens and agreement of the halves
+// (where both saw the same layers). Name and data are the caller's to fill.
+ExpertGroup MeasureGroup(const RoutingHalves& counts, SelectionRule rule, double p);
+// The group's set against what was counted on other text.
+HeldOutScore ScoreHeldOut(const ExpertGroup& group, const RoutingCounts& held_out);
+
 // Letters, digits, '_', '-' and '.', at most 64: names are listed with commas.
 Status CheckGroupName(std::string_view name);
 

@@ -105,6 +105,15 @@ ExpertProfile RoutingCounts::Profile() const {
   return profile;
 }
 
+int HalfOf(int64_t record) {
+  // The finaliser of splitmix64 (Steele, Lea, Flood 2014).
+  uint64_t z = (static_cast<uint64_t>(record / 2) + 1) * 0x9e3779b97f4a7c15;
+  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
+  z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
+  z ^= z >> 31;
+  return static_cast<int>((static_cast<uint64_t>(record) ^ z) & 1);
+}
+
 double Correlation(const ExpertProfile& a, const ExpertProfile& b) {
   DS_CHECK(a.layers.size() == b.layers.size(), "profiles of one model");
   double n = 0, sum_a = 0, sum_b = 0, sum_aa = 0, sum_bb = 0, sum_ab = 0;

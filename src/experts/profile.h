@@ -75,6 +75,24 @@ class RoutingCounts {
   std::map<int32_t, Layer> layers_;
 };
 
+// Which half of some data a record belongs to, 0 or 1: of each two neighbours one is in either half, which
+// one is a matter of chance, so that the halves are equal and no regularity of the file (languages in turns)
+// divides them. The same number always gives the same half.
+int HalfOf(int64_t record);
+
+// Counts of the two halves of some data, so that what they come to can be told with its stability.
+struct RoutingHalves {
+  RoutingCounts first, second;
+
+  RoutingHalves(int num_experts, int top_k) : first(num_experts, top_k), second(num_experts, top_k) {}
+  RoutingCounts& Half(int half) { return half == 0 ? first : second; }
+  RoutingCounts Both() const {
+    RoutingCounts both = first;
+    both.Merge(second);
+    return both;
+  }
+};
+
 // How far two profiles of the same model agree: Pearson's correlation of their shares over all layers and
 // experts. 0 when either has no spread.
 double Correlation(const ExpertProfile& a, const ExpertProfile& b);

@@ -47,6 +47,17 @@ TEST(RoutingCounts, NothingSeenIsAnEmptyProfile) {
   EXPECT_TRUE(counts.Profile().layers.empty());
 }
 
+TEST(RoutingHalves, NeighboursPartAndNoPatternDivides) {
+  int both_even = 0, period_three = 0;
+  for (int64_t pair = 0; pair < 1000; ++pair) {
+    EXPECT_NE(HalfOf(2 * pair), HalfOf(2 * pair + 1));
+    both_even += HalfOf(2 * pair);
+    period_three += HalfOf(3 * pair);
+  }
+  EXPECT_NEAR(both_even, 500, 80);  // five standard deviations
+  EXPECT_NEAR(period_three, 500, 80);
+}
+
 TEST(Profile, RanksExpertsOfAllLayersMostChosenFirst) {
   const std::vector<RankedExpert> ranked = RankExperts(SmallCounts().Profile());
   ASSERT_EQ(ranked.size(), 8u);

@@ -51,6 +51,14 @@ int64_t ExpertSelection::size() const {
   return n;
 }
 
+std::vector<ExpertId> ExpertSelection::Ids() const {
+  std::vector<ExpertId> ids;
+  for (const LayerSelection& layer : layers) {
+    for (const int32_t e : layer.experts) ids.push_back({layer.layer, e});
+  }
+  return ids;
+}
+
 ExpertSelection SelectExperts(const ExpertProfile& profile, SelectionRule rule, double p) {
   DS_CHECK(p > 0, "a positive share");
   ExpertSelection selection;
@@ -64,6 +72,12 @@ ExpertSelection SelectExperts(const ExpertProfile& profile, SelectionRule rule, 
     selection.layers.push_back(std::move(chosen));
   }
   return selection;
+}
+
+bool SameLayers(const ExpertProfile& a, const ExpertProfile& b) {
+  return a.num_experts == b.num_experts &&
+         std::equal(a.layers.begin(), a.layers.end(), b.layers.begin(), b.layers.end(),
+                    [](const LayerProfile& x, const LayerProfile& y) { return x.layer == y.layer; });
 }
 
 double MeanJaccard(const ExpertSelection& a, const ExpertSelection& b) {
@@ -108,25 +122,6 @@ double BestCoverage(const ExpertSelection& selection, const ExpertProfile& profi
     sum = std::accumulate(sorted.begin(), sorted.begin() + static_cast<int64_t>(layer.experts.size()), sum);
   }
   return sum / static_cast<double>(selection.layers.size());
-}
-
-ExpertMembers::ExpertMembers(const ExpertSelection& selection) : num_experts_(selection.num_experts) {
-  for (const LayerSelection& layer : selection.layers) {
-    const auto at = static_cast<size_t>(layer.layer);
-    if (layers_.size() <= at) layers_.resize(at + 1);
-    layers_[at].resize(static_cast<size_t>(num_experts_));
-    for (const int32_t e : layer.experts) layers_[at][static_cast<size_t>(e)] = 1;
-  }
-}
-
-double ExpertMembers::ShareOf(int32_t layer, std::span<const int32_t> experts,
-                              std::span<const float> weights) const {
-  double held = 0, all = 0;
-  for (size_t i = 0; i < experts.size(); ++i) {
-    all += weights[i];
-    if (Contains(layer, experts[i])) held += weights[i];
-  }
-  return all > 0 ? held / all : 0;
 }
 
 }  // namespace deepshock

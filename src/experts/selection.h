@@ -7,7 +7,6 @@
 #pragma once
 
 #include <cstdint>
-#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -39,13 +38,17 @@ struct ExpertSelection {
   // Any p with p_above < p <= p_upto selects the same. p_upto is infinite where every expert is taken.
   double p_above = 0, p_upto = 0;
 
-  int64_t size() const;  // experts in all layers
+  int64_t size() const;                // experts in all layers
+  std::vector<ExpertId> Ids() const;  // layer by layer, in the order taken
 };
 
 // p > 0.
 ExpertSelection SelectExperts(const ExpertProfile& profile, SelectionRule rule, double p);
 
-// How well two selections of the same layers agree: |A and B| / |A or B| of each layer, averaged.
+// Whether both speak of the same layers and experts, which is what the functions of two of them need.
+bool SameLayers(const ExpertProfile& a, const ExpertProfile& b);
+
+// How well two selections agree: |A and B| / |A or B| of each layer, averaged.
 double MeanJaccard(const ExpertSelection& a, const ExpertSelection& b);
 
 // Share of the profile's selections (`token`) that fall on selected experts, averaged over layers.
@@ -54,24 +57,5 @@ double Coverage(const ExpertSelection& selection, const ExpertProfile& profile);
 double ChanceCoverage(const ExpertSelection& selection);
 // Coverage of the best choice of as many experts in each layer.
 double BestCoverage(const ExpertSelection& selection, const ExpertProfile& profile);
-
-// Which experts a selection holds, for many look-ups.
-class ExpertMembers {
- public:
-  ExpertMembers() = default;
-  explicit ExpertMembers(const ExpertSelection& selection);
-
-  bool Contains(int32_t layer, int32_t expert) const {
-    return layer >= 0 && expert >= 0 && expert < num_experts_ &&
-           static_cast<size_t>(layer) < layers_.size() && !layers_[static_cast<size_t>(layer)].empty() &&
-           layers_[static_cast<size_t>(layer)][static_cast<size_t>(expert)] != 0;
-  }
-  // Of one token in one layer: the share of its gate weight that members hold, 0 to 1. experts, weights [K].
-  double ShareOf(int32_t layer, std::span<const int32_t> experts, std::span<const float> weights) const;
-
- private:
-  int num_experts_ = 0;
-  std::vector<std::vector<uint8_t>> layers_;  // [model layer][E], empty for layers without a selection
-};
 
 }  // namespace deepshock

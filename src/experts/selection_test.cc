@@ -22,6 +22,7 @@ TEST(Selection, TakesTheBestUntilTheSumReachesP) {
   EXPECT_DOUBLE_EQ(some.p_above, 0.4);
   EXPECT_DOUBLE_EQ(some.p_upto, 0.7);
   EXPECT_EQ(some.size(), 2);
+  EXPECT_EQ(some.Ids(), (std::vector<ExpertId>{{1, 1}, {1, 3}}));
   // The ends of the interval: p_above itself selects less, p_upto the same, a little above it more.
   EXPECT_EQ(SelectExperts(profile, SelectionRule::kEsftToken, some.p_above).size(), 1);
   EXPECT_EQ(SelectExperts(profile, SelectionRule::kEsftToken, some.p_upto).size(), 2);
@@ -66,20 +67,6 @@ TEST(Selection, AgreementAndCoverage) {
   EXPECT_DOUBLE_EQ(Coverage(two, other), 0.3);
   EXPECT_DOUBLE_EQ(ChanceCoverage(two), 0.5);
   EXPECT_DOUBLE_EQ(BestCoverage(two, other), 0.8);
-}
-
-TEST(Members, ShareOfATokensGateWeight) {
-  const ExpertMembers members(SelectExperts(OneLayer({0.1, 0.4, 0.2, 0.3}), SelectionRule::kEsftToken, 0.6));
-  EXPECT_TRUE(members.Contains(1, 3));
-  EXPECT_FALSE(members.Contains(1, 0));
-  EXPECT_FALSE(members.Contains(0, 3));
-  EXPECT_FALSE(members.Contains(7, 3));
-  EXPECT_FALSE(members.Contains(1, 4));
-  EXPECT_FALSE(members.Contains(1, -1));
-  const std::vector<int32_t> experts = {3, 0};
-  EXPECT_DOUBLE_EQ(members.ShareOf(1, experts, std::vector<float>{1.5f, 0.5f}), 0.75);
-  EXPECT_DOUBLE_EQ(members.ShareOf(2, experts, std::vector<float>{1.5f, 0.5f}), 0);
-  EXPECT_DOUBLE_EQ(members.ShareOf(1, experts, std::vector<float>{0, 0}), 0);
 }
 
 }  // namespace

@@ -16,11 +16,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     return 0;
   }
   for (const ExpertGroup& group : file->groups) {
-    const ExpertSelection selection = group.Select();
-    const ExpertMembers members(selection);
-    for (const LayerSelection& layer : selection.layers) {
-      for (const int32_t e : layer.experts) DS_CHECK(members.Contains(layer.layer, e), "what was selected");
-    }
+    DS_CHECK(group.Select().Ids().size() <= RankExperts(group.profile).size(), "experts of the model");
     DS_CHECK(RankExperts(group.profile).size() ==
                  group.profile.layers.size() * static_cast<size_t>(file->model.num_experts),
              "every expert has a rank");
