@@ -11,6 +11,7 @@
 #include "base/json.h"
 #include "data/json_lines.h"
 #include "data/prompt_record.h"
+#include "data/text_record.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace deepshock;
@@ -22,6 +23,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   while (const std::optional<InputLine> line = reader.Next()) {
     DS_CHECK(line->number > last, "line numbers rise");
     last = line->number;
+    for (const char* field : {"", "messages"}) {
+      const Result<TextRecord> text = line->status.ok() ? ParseTextRecord(line->text, field) : line->status;
+      DS_CHECK(!text.ok() || text->text.empty() || text->messages.empty(), "a text or messages");
+    }
     PromptRecord record;
     const Status status = line->status.ok() ? ParsePromptRecord(line->text, &record) : line->status;
     if (status.ok()) {
