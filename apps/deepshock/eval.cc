@@ -2,16 +2,15 @@
 // `deepshock eval nll`: mean negative log-likelihood over a file of token ids.
 #include <CLI/CLI.hpp>
 #include <cmath>
-#include <cstring>
 #include <memory>
 
 #include "apps/common/routing_options.h"
 #include "apps/common/terminal.h"
 #include "apps/deepshock/commands.h"
 #include "base/json.h"
-#include "base/mapped_file.h"
 #include "runtime/evaluate.h"
 #include "runtime/request_routing.h"
+#include "runtime/text_sequences.h"
 #include "runtime/token_model.h"
 
 namespace deepshock {
@@ -24,20 +23,10 @@ struct Options : CommonOptions {
   RoutingFlags routing;
 };
 
-// Little-endian int32 ids, nothing else in the file.
-Result<std::vector<int32_t>> ReadTokens(const std::string& path) {
-  DS_ASSIGN(const auto file, MappedFile::Open(path));
-  const size_t size = file->bytes().size();
-  if (size % sizeof(int32_t) != 0) return Fail("{}: expected 4 bytes a token, found {} bytes", path, size);
-  std::vector<int32_t> tokens(size / sizeof(int32_t));
-  if (size > 0) std::memcpy(tokens.data(), file->bytes().data(), size);
-  return tokens;
-}
-
 Result<int> EvalNll(const Options& options) {
   DS_ASSIGN(const std::string path, FindModelArgument(options.model));
   DS_ASSIGN(Machine machine, MakeMachine(options));
-  DS_ASSIGN(const std::vector<int32_t> tokens, ReadTokens(options.tokens));
+  DS_ASSIGN(const std::vector<int32_t> tokens, ReadTokenFile(options.tokens));
   DS_ASSIGN(const auto model, Model::Load(path, {options.activations == "int8", machine.pool.get()}));
   DS_ASSIGN(const KvType kv_type, KvTypeByName(options.kv_type));
   RoutingOptions routing;

@@ -15,6 +15,7 @@ int main(int argc, char** argv) {
       "  deepshock run                                   chat with the embedded default model\n"
       "  deepshock run MODEL --prompt \"Hello\"            answer once\n"
       "  deepshock inspect MODEL                         tell what a model is and what it needs\n"
+      "  deepshock experts list                          the embedded model's named groups of experts\n"
       "deepshock COMMAND --help tells a command's options.");
   std::vector<deepshock::Command> commands = {
       deepshock::AddRun(app),    deepshock::AddInspect(app), deepshock::AddVerify(app),

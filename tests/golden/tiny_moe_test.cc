@@ -11,9 +11,12 @@
 
 #include "base/json.h"
 #include "base/mapped_file.h"
+#include "experts/groups.h"
 #include "formats/safetensors.h"
+#include "model/fingerprint.h"
 #include "runtime/evaluate.h"
 #include "runtime/kv_cache.h"
+#include "runtime/routing_counts.h"
 #include "tests/support/reference_data.h"
 
 namespace deepshock {
@@ -226,53 +229,40 @@ TEST_F(TinyMoe, MtpDraftsAgreeAsOftenAsStated) {
   }
 }
 
-// Counts what the routers choose and with what weight.
-class ProfileObserver final : public ForwardObserver {
- public:
-  explicit ProfileObserver(double scale) : scale_(scale) {}
-  void OnRouting(const RoutingView& r) override {
-    Layer& layer = layers[r.layer];
-    layer.tokens += r.num_tokens;
-    for (size_t i = 0; i < r.experts.size(); ++i) {
-      layer.selections[r.experts[i]] += 1;
-      layer.weights[r.experts[i]] += r.weights[i] / scale_;
-    }
-  }
-  struct Layer {
-    int64_t tokens = 0;
-    std::map<int, double> selections, weights;
-  };
-  std::map<int, Layer> layers;
-
- private:
-  double scale_;
-};
-
+// As `deepshock experts profile CHECKPOINT --data SET.val.i32` counts. And the shipped groups, which were
+// made from other text with the shipped file, belong to the checkpoint too, and each holds more of its own
+// kind of text than the others.
 TEST_F(TinyMoe, ExpertProfilesMatch) {
-  const Json profile = Reference("profile.json");
-  const int64_t length = 512;
+  const Json reference = Reference("profile.json");
+  const auto groups = LoadGroups(std::string(DEEPSHOCK_SOURCE_DIR) + "/models/tiny-moe.experts.json",
+                                 model_->spec(), model_->weights());
+  ASSERT_TRUE(groups.ok()) << groups.message();
   for (const char* set : kSets) {
-    ProfileObserver observer(model_->spec().router.scale);
-    const std::vector<int32_t> tokens = ReadTokens(set);
-    for (int64_t s = 0; s < static_cast<int64_t>(tokens.size()) / length; ++s) {
-      KvCache cache(model_->state_spec(), length);
-      ASSERT_TRUE(cache.Reserve(length).ok());
-      const SequenceChunk chunk{
-          cache.view(),
-          std::span(tokens).subspan(static_cast<size_t>(s * length), static_cast<size_t>(length)), false};
-      ForwardOutput output;
-      ASSERT_TRUE(model_->Forward(compute_, {&chunk, 1}, &observer, &output).ok());
-    }
-    for (auto& [layer, counts] : observer.layers) {
-      const Json& expected = profile["affinity"][set][std::to_string(layer)];
-      const auto total = static_cast<double>(counts.tokens);
-      for (int e = 0; e < model_->spec().router.num_experts; ++e) {
-        const auto at = static_cast<size_t>(e);
-        EXPECT_NEAR(counts.selections[e] / (total * model_->spec().router.top_k),
-                    expected["token"][at].get<double>(), 1e-5);
-        EXPECT_NEAR(counts.weights[e] / total, expected["gate"][at].get<double>(), 1e-5);
+    const TextSource source{SharedData("models/tiny-moe/reference/" + std::string(set) + ".val.i32"), ""};
+    const auto sequences = ReadSequences(source, nullptr, 512, 0);
+    ASSERT_TRUE(sequences.ok()) << sequences.message();
+    const auto counts = CountRouting(*model_, compute_, *sequences, KvType::kF32, {});
+    ASSERT_TRUE(counts.ok()) << counts.message();
+    const ExpertGroup group = MeasureGroup(*counts, SelectionRule::kEsftToken, 0.2);
+    EXPECT_EQ(group.num_tokens, NumTokens(*sequences));
+    ASSERT_EQ(group.profile.layers.size(), 7u);
+    for (const LayerProfile& layer : group.profile.layers) {
+      const Json& expected = reference["affinity"][set][std::to_string(layer.layer)];
+      ASSERT_EQ(layer.token.size(), expected["token"].size());
+      for (size_t e = 0; e < layer.token.size(); ++e) {
+        EXPECT_NEAR(layer.token[e], expected["token"][e].get<double>(), 1e-5) << set << " " << layer.layer;
+        EXPECT_NEAR(layer.gate[e], expected["gate"][e].get<double>(), 1e-5) << set << " " << layer.layer;
       }
     }
+    std::map<std::string, double> times_chance;
+    for (const ExpertGroup& shipped : groups->groups) {
+      const ExpertSelection selection = shipped.Select();
+      times_chance[shipped.name] = Coverage(selection, group.profile) / ChanceCoverage(selection);
+    }
+    const auto best = std::max_element(times_chance.begin(), times_chance.end(),
+                                       [](const auto& a, const auto& b) { return a.second < b.second; });
+    EXPECT_EQ(best->first, std::string(set) + "_expert");
+    EXPECT_GT(best->second, 1.3);
   }
 }
 
