@@ -17,11 +17,10 @@ std::string DescribeMemory(const MemoryUse& use) {
   const double hit_rate = uses == 0 ? 0 : static_cast<double>(use.hits) / static_cast<double>(uses);
   return fmt::format(
       "memory: {} always resident; {} of {} experts ({}), room for {}; hit rate {:.1f} %, {} read ({}), "
-      "waited "
-      "{:.1f} s",
+      "waited {:.1f} s; prefetching {}",
       FormatByteSize(use.always_resident_bytes), use.resident_experts, use.num_experts,
       FormatByteSize(use.resident_expert_bytes), use.capacity, 100 * hit_rate, FormatByteSize(use.bytes_read),
-      use.reader, use.stall_seconds);
+      use.reader, use.stall_seconds, use.prefetching);
 }
 
 void PrintMemoryUse(const std::optional<MemoryUse>& use) {

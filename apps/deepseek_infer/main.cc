@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "apps/common/expert_options.h"
 #include "apps/common/generation_options.h"
 #include "apps/common/memory_option.h"
 #include "apps/common/options.h"
@@ -21,7 +22,7 @@ namespace {
 
 struct InferOptions : CommonOptions {
   std::string model;
-  std::string warmup_experts;
+  ExpertFlags experts;
   int batch_size = 32;
   int64_t context = 0;
   std::string prompt;
@@ -33,25 +34,6 @@ struct InferOptions : CommonOptions {
 };
 
 constexpr int64_t kDefaultMaxTokens = 256;
-
-// --warmup_experts names groups of experts to load before the first request. No group has been defined
-// anywhere yet, so every name is unknown.
-Status CheckWarmupGroups(const std::string& list) {
-  for (size_t begin = 0; begin < list.size();) {
-    const size_t comma = std::min(list.find(',', begin), list.size());
-    std::string name = list.substr(begin, comma - begin);
-    name.erase(0, name.find_first_not_of(" \t"));
-    name.erase(name.find_last_not_of(" \t") + 1);
-    if (!name.empty()) {
-      return Fail(
-          "--warmup_experts: no expert group is named \"{}\"; known groups: none (this version cannot define "
-          "groups yet: leave the option out, experts load when first used)",
-          name);
-    }
-    begin = comma + 1;
-  }
-  return {};
-}
 
 // One prompt: its text is streamed to stdout, or becomes a record.
 Result<int> RunPrompt(Engine& engine, const InferOptions& options, GenerationRequest request) {
@@ -99,7 +81,6 @@ Result<int> RunPrompt(Engine& engine, const InferOptions& options, GenerationReq
 }
 
 Result<int> Infer(const InferOptions& options) {
-  DS_RETURN_IF_ERROR(CheckWarmupGroups(options.warmup_experts));
   BatchOptions batch;
   batch.defaults.max_tokens = kDefaultMaxTokens;
   batch.defaults.sampling.temperature = 0;
@@ -118,8 +99,10 @@ Result<int> Infer(const InferOptions& options) {
   DS_RETURN_IF_ERROR(StartTrace(options.generation.routing, *engine));
   if (options.chat) DS_RETURN_IF_ERROR(engine->ChatTemplateStatus());
   CatchInterrupts();
-  const auto told = [&](Result<int> exit_code) {
+  DS_RETURN_IF_ERROR(PrepareExperts(options.experts, options.quiet, *engine));
+  const auto told = [&](Result<int> exit_code) -> Result<int> {
     if (!options.quiet) PrintMemoryUse(engine->memory_use());
+    if (exit_code.ok()) DS_RETURN_IF_ERROR(SaveWarmSet(options.experts, *engine));
     return exit_code;
   };
   if (options.has_prompt) return told(RunPrompt(*engine, options, batch.defaults));
@@ -133,9 +116,6 @@ Result<int> Infer(const InferOptions& options) {
 
 void AddOptions(CLI::App& app, InferOptions* options) {
   app.add_option("--model,-m", options->model, kModelHelp)->required()->type_name("MODEL");
-  app.add_option("--warmup_experts,--warmup-experts", options->warmup_experts,
-                 "Expert groups to load first, separated by commas")
-      ->type_name("NAMES");
   app.add_option("--batch_size,--batch-size", options->batch_size, "Sequences computed together")
       ->capture_default_str()
       ->type_name("N")
@@ -152,6 +132,7 @@ void AddOptions(CLI::App& app, InferOptions* options) {
   app.add_option("--output,-o", options->output, "Results, a JSON object a line (default: stdout)")
       ->type_name("FILE.jsonl");
   app.add_flag("--chat", options->chat, "Put prompts through the model's chat template as a user's message");
+  AddExpertOptions(app, &options->experts);
   AddGenerationOptions(app, &options->generation, std::to_string(kDefaultMaxTokens),
                        "greedy, whatever generation_config.json says");
   AddCommonOptions(app, kInferenceOptions | kMemoryOption | kJsonOption | kQuietOption, options);

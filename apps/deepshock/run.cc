@@ -10,6 +10,7 @@
 #include <memory>
 #include <string>
 
+#include "apps/common/expert_options.h"
 #include "apps/common/generation_options.h"
 #include "apps/common/memory_option.h"
 #include "apps/common/records.h"
@@ -27,6 +28,7 @@ struct RunOptions : CommonOptions {
   std::string system;
   bool raw = false;
   int64_t context = 0;
+  ExpertFlags experts;
   GenerationFlags generation;
 };
 
@@ -91,6 +93,7 @@ Result<int> Run(const RunOptions& options) {
   DS_RETURN_IF_ERROR(ApplySpeculationFlags(options.generation, &engine_options));
   DS_ASSIGN(const std::unique_ptr<Engine> engine, Engine::Load(path, engine_options));
   DS_RETURN_IF_ERROR(StartTrace(options.generation.routing, *engine));
+  DS_RETURN_IF_ERROR(PrepareExperts(options.experts, options.quiet, *engine));
 
   bool raw = options.raw;
   const Status chat_template = engine->ChatTemplateStatus();
@@ -107,8 +110,11 @@ Result<int> Run(const RunOptions& options) {
   Chat chat(*engine, raw, options.system, std::move(defaults));
   const double load_seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
-  if (options.has_prompt || ::isatty(STDIN_FILENO) != 1)
-    return AnswerOnce(*engine, chat, options, load_seconds);
+  if (options.has_prompt || ::isatty(STDIN_FILENO) != 1) {
+    DS_ASSIGN(const int exit_code, AnswerOnce(*engine, chat, options, load_seconds));
+    DS_RETURN_IF_ERROR(SaveWarmSet(options.experts, *engine));
+    return exit_code;
+  }
   if (options.json) return Fail("--json: expected --prompt or a piped prompt with it");
   if (!options.quiet) {
     const ModelInfo& info = engine->info();
@@ -118,6 +124,7 @@ Result<int> Run(const RunOptions& options) {
   }
   DS_ASSIGN(const int exit_code, RunInteractive(chat, options.quiet));
   if (!options.quiet) PrintMemoryUse(engine->memory_use());
+  DS_RETURN_IF_ERROR(SaveWarmSet(options.experts, *engine));
   return exit_code;
 }
 
@@ -135,6 +142,7 @@ Command AddRun(CLI::App& program) {
   app->add_flag("--raw", options->raw, "No chat template: continue the prompt as it is");
   app->add_option("--context", options->context, "Longest prompt and output together (default: the model's)")
       ->type_name("N");
+  AddExpertOptions(*app, &options->experts);
   AddGenerationOptions(*app, &options->generation, "until the model ends or the context is full",
                        "generation_config.json, else temperature 0.7 and top_p 0.95");
   AddCommonOptions(*app, kInferenceOptions | kMemoryOption | kJsonOption | kQuietOption, options.get());

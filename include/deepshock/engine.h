@@ -64,7 +64,34 @@ struct MemoryUse {
   int64_t hits = 0, misses = 0;  // experts that a layer of a pass found in memory, and those it did not
   int64_t bytes_read = 0;
   double stall_seconds = 0;  // with nothing to compute while experts were read
+  std::string prefetching;   // whether reading ahead of need pays, as found out by trying
   std::string reader;        // "io_uring, O_DIRECT"
+};
+
+// What is done with a model's experts before the first request.
+struct ExpertOptions {
+  // Who stays in memory under a limit: "lru", "frequency", "profile" (of the groups of `warmup`), "auto".
+  std::string policy = "auto";
+  std::vector<std::string> warmup;  // groups to load first, each in the order of its profile
+  std::vector<std::string> pin;     // groups, or experts as "LAYER:EXPERT", that never leave memory
+  std::string groups_path;          // empty: the file beside the model
+  std::string warm_set_path;        // of SaveWarmSet; loaded before the groups, where the file is there
+  // Bytes so far and in all; false ends the warm-up.
+  std::function<bool(int64_t done, int64_t total)> progress;
+};
+
+struct ExpertReport {
+  bool from_disk = false;  // else all experts are at hand, and warming up touches the pages of the mapped file
+  std::string policy;
+  int64_t wanted = 0, loaded = 0;  // experts to load first, and those of them that are in memory now
+  int64_t loaded_bytes = 0;
+  double seconds = 0;
+  int64_t pinned = 0, pinned_bytes = 0;
+  struct Group {
+    std::string name;
+    double covered = 0;  // share of what the group's text chooses that is in memory
+  };
+  std::vector<Group> groups;  // of `warmup`
 };
 
 struct ModelInfo {
@@ -93,6 +120,11 @@ class Engine {
   const ModelInfo& info() const;
   // None without a memory limit.
   std::optional<MemoryUse> memory_use() const;
+  // Loads and pins experts; before the first request. Fails on unknown groups, on groups and warm sets of
+  // another model, and where more is pinned than fits.
+  Result<ExpertReport> PrepareExperts(const ExpertOptions& options);
+  // The experts that are in memory now, for a later run to load first. Fails where none come from disk.
+  Status SaveWarmSet(const std::string& path) const;
   // What the checkpoint's generation_config.json recommends.
   const std::optional<SamplingOptions>& recommended_sampling() const;
 

@@ -59,12 +59,13 @@ class FadingCounts {
 };
 
 // The figures were chosen by replaying traces (docs/decisions/expert-memory.md).
-constexpr double kFastHalfLife = 8, kSlowHalfLife = 256;  // tokens
-constexpr double kFastShare = 0.3;
+constexpr double kFastHalfLife = 8, kSlowHalfLife = 64;  // tokens
+constexpr double kFastShare = 0.5;
 constexpr double kPriorTokens = 32;  // what a prior counts
 // Evidence for and against a profile fades in so many tokens, so that another text gets its chance.
 constexpr double kEvidenceHalfLife = 64;
-constexpr double kFadeOfRows = 0.75;  // of the typical number of rows, a pass
+constexpr double kForetoldRate = 0.7;  // how often what is foretold comes true
+constexpr double kFadeOfRows = 0.75;   // of the typical number of rows, a pass
 
 class FrequencyPolicy final : public CachePolicy {
  public:
@@ -73,6 +74,7 @@ class FrequencyPolicy final : public CachePolicy {
         fast_(space, kFastHalfLife),
         slow_(space, kSlowHalfLife),
         named_("frequency"),
+        foretold_(space.size(), 0),
         priors_(std::move(profiles)) {
     if (!priors_.empty()) named_ = "profile";
     for (ExpertRates& prior : priors_) {
@@ -94,15 +96,19 @@ class FrequencyPolicy final : public CachePolicy {
       rows_ = std::exp(log_rows_);
     }
     layer_ = index;
+    const auto experts = static_cast<std::ptrdiff_t>(space_.num_experts());
+    std::fill_n(foretold_.begin() + static_cast<std::ptrdiff_t>(index) * experts, experts, uint8_t{0});
     if (priors_.size() > 1) Weigh(index, num_rows, uses);
     fast_.Add(index, num_rows, uses);
     slow_.Add(index, num_rows, uses);
   }
 
+  void OnForetold(ExpertId id) override { foretold_[space_.Index(id)] = 1; }
+
   // Minus the passes until it is needed again, as expected.
   double Worth(ExpertId id) const override {
     const size_t index = space_.Index(id), layers = space_.num_layers();
-    const double rate = Rate(index);
+    const double rate = foretold_[index] != 0 ? std::max(Rate(index), kForetoldRate) : Rate(index);
     const double in_a_pass = rows_ < 1.5 ? rate : 1 - std::pow(1 - std::min(rate, 1.0), rows_);
     const size_t ahead = (space_.LayerIndex(id.layer) + layers - layer_ - 1) % layers;
     return -(1 / std::max(in_a_pass, 1e-9) + static_cast<double>(ahead) / static_cast<double>(layers));
@@ -146,6 +152,7 @@ class FrequencyPolicy final : public CachePolicy {
   ExpertSpace space_;
   FadingCounts fast_, slow_;
   std::string_view named_;
+  std::vector<uint8_t> foretold_;    // [space.size()] until its layer's turn is over
   size_t layer_ = 0;                 // that was used last
   double log_rows_ = 0, rows_ = 1;   // of a typical pass
   std::vector<ExpertRates> priors_;  // the profiles, then the one that knows nothing

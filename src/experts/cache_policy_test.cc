@@ -147,6 +147,29 @@ TEST(CachePolicy, FrequencyFollowsTheText) {
   EXPECT_GT(Decode(other, 200, &r), settled - 0.05);
 }
 
+// A hint counts for more than what is known of the past, until its layer's turn.
+TEST(CachePolicy, WhatIsForetoldStaysUntilItsTurn) {
+  for (const char* policy : {"lru", "frequency"}) {
+    Text text(7);
+    Residency r = Make(policy, 48);
+    Decode(text, 100, &r);
+    const std::vector<ExpertUse> uses = {{0, 1}, {1, 1}, {2, 1}, {3, 1}};
+    ExpertWave wave;
+    r.BeginLayer(1, 1, uses);
+    ASSERT_TRUE(r.NextWave(&wave));
+    ExpertId hinted = {2, 0};
+    while (r.Contains(hinted)) ++hinted.expert;
+    std::vector<ExpertId> evicted;
+    EXPECT_TRUE(r.Admit(hinted, Residency::Unasked::kForetold, &evicted)) << policy;
+    EXPECT_EQ(evicted.size(), 1u) << policy;
+    EXPECT_FALSE(r.NextWave(&wave));
+    r.BeginLayer(2, 1, std::vector<ExpertUse>{{hinted.expert, 1}});
+    ASSERT_TRUE(r.NextWave(&wave));
+    EXPECT_EQ(wave.ready, std::vector<ExpertId>{hinted}) << policy;
+    EXPECT_FALSE(r.NextWave(&wave));
+  }
+}
+
 TEST(CachePolicy, TheRightProfileHelpsAtOnce) {
   double cold = 0, with = 0;
   for (uint32_t seed = 10; seed < 20; ++seed) {

@@ -11,7 +11,8 @@
 namespace deepshock {
 namespace {
 
-constexpr int kMostPrefetches = 32;  // reads under way beyond which hints are not followed
+constexpr int kMostPrefetches = 32;     // reads under way beyond which hints are not followed
+constexpr int64_t kMostHintedRows = 8;  // a pass of more uses most experts anyway
 
 int64_t RoundUp(int64_t bytes) {
   constexpr int64_t kAlignment = FileReader::kAlignment;
@@ -190,6 +191,7 @@ Status DiskStore::RunWave(const ExpertWave& wave, const Compute& compute, bool* 
 Status DiskStore::Use(int layer, int64_t num_rows, std::span<const ExpertUse> uses, const Compute& compute) {
   DS_CHECK(!in_turn_, "one layer at a time");
   in_turn_ = true;
+  TurnBegins(layer, num_rows);
   Collect(false);
   residency_.BeginLayer(layer, num_rows, uses);
   Status status;
@@ -198,6 +200,57 @@ Status DiskStore::Use(int layer, int64_t num_rows, std::span<const ExpertUse> us
   while (status.ok() && residency_.NextWave(&wave)) status = RunWave(wave, compute, &begun);
   if (!status.ok()) residency_.Abandon();
   in_turn_ = false;
+  turn_ended_ = Clock::now();
+  return status;
+}
+
+void DiskStore::TurnBegins(int layer, int64_t num_rows) {
+  if (layer <= last_layer_ || last_layer_ < 0) {
+    // What lies between passes (sampling, a user who thinks) is nobody's cost.
+    if (last_layer_ >= 0 && pass_rows_ <= kMostHintedRows &&
+        num_slots() < static_cast<int>(entries_.size())) {
+      prefetching_.OnPass(pass_rows_, std::chrono::duration<double>(turn_ended_ - pass_began_).count());
+    }
+    pass_began_ = Clock::now();
+    pass_rows_ = num_rows;
+  }
+  last_layer_ = layer;
+}
+
+bool DiskStore::WantsHints(int64_t num_rows) const {
+  return num_rows <= kMostHintedRows && prefetching_.on() && num_slots() < static_cast<int>(entries_.size());
+}
+
+Status DiskStore::Warm(std::span<const ExpertId> experts, const std::function<bool(int64_t)>& progress) {
+  const double stalled = stats_.stall_seconds;
+  std::vector<ExpertId> reading, ready, nobody;
+  Status status;
+  int64_t bytes = 0;
+  size_t next = 0;
+  bool more = true;
+  while (more || num_reading_ > 0) {
+    while (more && num_reading_ < kMostPrefetches) {
+      if (next == experts.size()) {
+        more = false;
+        break;
+      }
+      const ExpertId id = experts[next++];
+      if (residency_.Contains(id)) continue;
+      more = residency_.Admit(id, Residency::Unasked::kWarmup, &nobody);
+      if (!more) break;
+      residency_.Hold(id, true);
+      StartRead(id, false);
+      reading.push_back(id);
+    }
+    if (num_reading_ == 0) break;
+    Collect(true);
+    ready.clear();
+    const Status landed = SortOut(&reading, &ready);
+    if (!landed.ok()) status = landed;
+    for (const ExpertId id : ready) bytes += Of(id).stored.bytes;
+    if (!status.ok() || (progress && !progress(bytes))) more = false;
+  }
+  stats_.stall_seconds = stalled;  // nobody was kept waiting
   return status;
 }
 
@@ -226,6 +279,7 @@ ExpertStoreStats DiskStore::stats() const {
   stats.evictions = books.evictions;
   stats.num_experts = static_cast<int64_t>(entries_.size());
   stats.capacity = num_slots();
+  stats.prefetching = prefetching_.Describe();
   return stats;
 }
 

@@ -6,6 +6,8 @@
 // thread; see experts/store.h.
 #pragma once
 
+#include <chrono>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -13,6 +15,7 @@
 #include "base/file_reader.h"
 #include "base/huge_memory.h"
 #include "base/memory_budget.h"
+#include "experts/prefetch_controller.h"
 #include "experts/residency.h"
 #include "experts/store.h"
 
@@ -49,7 +52,11 @@ class DiskStore final : public ExpertStore, public MemoryBudget {
   void Prefetch(int layer, std::span<const int32_t> experts) override;
   ExpertStoreStats stats() const override;
   const std::string& description() const override { return reader_->description(); }
-  const Residency& residency() const { return residency_; }
+  bool WantsHints(int64_t num_rows) const override;
+  Status Warm(std::span<const ExpertId> experts, const std::function<bool(int64_t)>& progress) override;
+  bool Pin(ExpertId id) override { return residency_.Pin(id); }
+  void SetPolicy(std::unique_ptr<CachePolicy> policy) override { residency_.SetPolicy(std::move(policy)); }
+  const Residency& residency() const override { return residency_; }
 
   // Of a state's memory. Taking may evict experts.
   Status Take(int64_t bytes) override;
@@ -75,6 +82,8 @@ class DiskStore final : public ExpertStore, public MemoryBudget {
   // Into a slot that is free.
   void StartRead(ExpertId id, bool urgent);
   void Land(const FileReadResult& result);
+  // Times passes for the controller: a layer's turn begins, or ends.
+  void TurnBegins(int layer, int64_t num_rows);
   // Takes note of reads that have ended; with `wait`, sleeps until one has.
   void Collect(bool wait);
   // Computes a wave of a layer as its experts come. `begun`: compute has been called for this layer.
@@ -91,6 +100,11 @@ class DiskStore final : public ExpertStore, public MemoryBudget {
   std::vector<int> retired_slots_;  // their memory is the states'
   int64_t spare_bytes_ = 0;         // neither slots' nor states'
   int num_reading_ = 0;
+  PrefetchController prefetching_;
+  using Clock = std::chrono::steady_clock;
+  int last_layer_ = -1;  // of the pass under way
+  int64_t pass_rows_ = 0;
+  Clock::time_point pass_began_, turn_ended_;
   bool in_turn_ = false;
   ExpertStoreStats stats_;              // what residency_ does not count
   std::unique_ptr<FileReader> reader_;  // last: it must stop before the arena goes

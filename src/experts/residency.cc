@@ -159,6 +159,23 @@ bool Residency::SetCapacity(int64_t bytes, std::vector<ExpertId>* evicted) {
   return false;
 }
 
+std::vector<ExpertId> Residency::ResidentByWorth() const {
+  std::vector<Victim> valued;
+  for (const ExpertId& id : resident_) valued.push_back({policy_->Worth(id), id});
+  std::sort(valued.begin(), valued.end(), [](const Victim& a, const Victim& b) {
+    return a.worth != b.worth ? a.worth > b.worth : a.id < b.id;
+  });
+  std::vector<ExpertId> ids;
+  for (const Victim& v : valued) ids.push_back(v.id);
+  return ids;
+}
+
+void Residency::SetPolicy(std::unique_ptr<CachePolicy> policy) {
+  DS_CHECK(leased_.empty() && ready_.empty(), "a layer is under way");
+  policy_ = std::move(policy);
+  victims_valid_ = false;
+}
+
 void Residency::CollectVictims() {
   if (victims_valid_) return;
   victims_.clear();

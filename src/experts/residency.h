@@ -86,8 +86,12 @@ class Residency {
   int64_t BytesOf(ExpertId id) const { return layer_bytes_[space_.LayerIndex(id.layer)]; }
   // In no particular order.
   std::span<const ExpertId> resident() const { return resident_; }
+  // The same, the one of most worth first.
+  std::vector<ExpertId> ResidentByWorth() const;
   const ExpertSpace& space() const { return space_; }
   const CachePolicy& policy() const { return *policy_; }
+  // Between passes; what the old one has seen is forgotten.
+  void SetPolicy(std::unique_ptr<CachePolicy> policy);
   const ResidencyStats& stats() const { return stats_; }
 
  private:

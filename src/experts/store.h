@@ -7,12 +7,14 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <span>
 #include <string>
 
 #include "base/result.h"
 #include "experts/cache_policy.h"
 #include "experts/expert_weights.h"
+#include "experts/residency.h"
 
 namespace deepshock {
 
@@ -32,6 +34,7 @@ struct ExpertStoreStats {
   int64_t loads = 0, failed_loads = 0, evictions = 0;
   int64_t bytes_read = 0;
   double stall_seconds = 0;  // the pass had nothing to compute and waited for reads
+  std::string prefetching;   // whether Prefetch pays, as found out by trying
   int64_t num_experts = 0, num_resident = 0;
   int64_t disk_bytes = 0;      // of all experts
   int64_t resident_bytes = 0;  // of those in memory
@@ -59,6 +62,20 @@ class ExpertStore {
   // A hint that these experts will be wanted soon, the most likely first. Takes no place from experts in use
   // or worth more, and gives way to reads that a pass waits for.
   virtual void Prefetch(int layer, std::span<const int32_t> experts) = 0;
+
+  // Whether hints are wanted in the pass that is under way, of so many rows: not while they do not pay.
+  virtual bool WantsHints(int64_t num_rows) const = 0;
+
+  // Before the first request, reads these experts in this order while they fit without sending anybody away.
+  // `progress`, called now and then with the bytes so far, ends it by returning false. Fails when one cannot
+  // be read; those before it stay.
+  virtual Status Warm(std::span<const ExpertId> experts, const std::function<bool(int64_t)>& progress) = 0;
+  // Once it is in memory it stays. False when there is no room for another pinned one.
+  virtual bool Pin(ExpertId id) = 0;
+  // Who leaves from now on; between passes.
+  virtual void SetPolicy(std::unique_ptr<CachePolicy> policy) = 0;
+  // What is in memory.
+  virtual const Residency& residency() const = 0;
 
   virtual ExpertStoreStats stats() const = 0;
   // How weights are brought, for people: "io_uring, O_DIRECT".

@@ -39,6 +39,8 @@ struct ForwardContext {
   ForwardObserver* observer;  // may be null
   ExpertStore* store;         // null: routed experts are computed from LayerWeights
   std::span<const RoutingControl* const> controls = {};  // [T], null for rows without; or empty: none has one
+  // Of the main model, so that a layer can guess what the next one's router will choose; null: no guesses.
+  const std::vector<LayerWeights>* layers = nullptr;
 };
 
 // x [T, H] -> out [T, H]. `state_layer` indexes KvView::layers; each row's state entry is written, then read.

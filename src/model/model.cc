@@ -101,7 +101,7 @@ Status Model::Forward(Compute& compute, std::span<const SequenceChunk> chunks, F
   Batch batch;
   std::vector<int32_t> tokens;
   const std::vector<const RoutingControl*> controls = RowControls(chunks);
-  ForwardContext context{compute, spec_, rope, executor, observer, memory_.store.get(), controls};
+  ForwardContext context{compute, spec_, rope, executor, observer, memory_.store.get(), controls, &weights_.layers};
   for (const SequenceChunk& chunk : chunks) {
     AddRows(rope, chunk.kv, chunk.kv->length, static_cast<int64_t>(chunk.tokens.size()), &batch);
     tokens.insert(tokens.end(), chunk.tokens.begin(), chunk.tokens.end());

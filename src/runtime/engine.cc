@@ -13,6 +13,7 @@
 #include "experts/trace.h"
 #include "kernels/ops.h"
 #include "model/model.h"
+#include "runtime/expert_plan.h"
 #include "runtime/memory_use.h"
 #include "runtime/model_text.h"
 #include "runtime/scheduler.h"
@@ -52,6 +53,7 @@ Result<int64_t> ContextLength(const EngineOptions& options, const Model& model) 
 
 // Declared in the order that destruction needs: whoever points at something comes after it.
 struct Engine::Impl {
+  std::string path;  // of the model
   std::unique_ptr<ThreadPool> pool;
   std::optional<Compute> compute;
   std::unique_ptr<Model> model;
@@ -83,6 +85,7 @@ Result<std::unique_ptr<Engine>> Engine::Load(const std::string& path, const Engi
     return Fail("cannot start {} threads: {}", num_threads, e.what());
   }
   impl->compute.emplace(*kernels, *impl->pool);
+  impl->path = path;
   DS_ASSIGN(
       impl->model,
       Model::Load(path, {options.activations == "int8", impl->pool.get(), {options.memory_bytes, kv_type}}));
@@ -116,6 +119,12 @@ Result<std::unique_ptr<Engine>> Engine::Load(const std::string& path, const Engi
 const ModelInfo& Engine::info() const { return impl_->info; }
 
 std::optional<MemoryUse> Engine::memory_use() const { return MemoryUseOf(impl_->model->memory()); }
+
+Result<ExpertReport> Engine::PrepareExperts(const ExpertOptions& options) {
+  return deepshock::PrepareExperts(*impl_->model, impl_->path, options);
+}
+
+Status Engine::SaveWarmSet(const std::string& path) const { return deepshock::SaveWarmSet(*impl_->model, path); }
 
 const std::optional<SamplingOptions>& Engine::recommended_sampling() const {
   return impl_->text.recommended_sampling;

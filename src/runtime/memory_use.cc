@@ -20,6 +20,7 @@ std::optional<MemoryUse> MemoryUseOf(const ModelMemory& memory) {
   use.misses = stats.misses;
   use.bytes_read = stats.bytes_read;
   use.stall_seconds = stats.stall_seconds;
+  use.prefetching = stats.prefetching;
   use.reader = memory.store->description();
   return use;
 }
