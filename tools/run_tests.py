@@ -29,7 +29,8 @@ AARCH64_TESTS = ["tensor_test", "kernels_test", "kernels_without_dotprod"]
 # What has threads of its own.
 TSAN_TESTS = ["base_test", "kernels_test", "experts_test", "runtime_test"]
 # Numbers over whole test sets: a quarter of an hour under a sanitizer, through code that other cases run too.
-RELEASE_ONLY = "TinyMoe.Likelihoods*:TinyMoe.MtpDrafts*:TinyMoe.ExpertProfiles*:RoutingOnTinyMoe.TheRecommended*"
+RELEASE_ONLY = "TinyMoe.Likelihoods*:TinyMoe.MtpDrafts*:TinyMoe.ExpertProfiles*:RoutingOnTinyMoe.TheRecommended*:" \
+               "WarmUpOnText.*:ExpertMemory.ReplayPredicts*"
 SANITIZER_ENV = {
     "ASAN_OPTIONS": "detect_stack_use_after_return=1:check_initialization_order=1:strict_string_checks=1",
     "UBSAN_OPTIONS": "print_stacktrace=1",

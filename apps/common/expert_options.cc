@@ -74,7 +74,6 @@ Status PrepareExperts(const ExpertFlags& flags, bool quiet, Engine& engine) {
   options.policy = flags.policy;
   options.warmup = SplitNames(flags.warmup);
   options.pin = SplitNames(flags.pin);
-  options.groups_path = flags.groups;
   options.warm_set_path = flags.warm_set;
   std::optional<Progress> bar;
   options.progress = [&](int64_t done, int64_t total) {

@@ -94,6 +94,7 @@ Result<int> Infer(const InferOptions& options) {
   engine_options.batch_size = options.has_prompt ? 1 : options.batch_size;
   engine_options.context_length = options.context;
   DS_ASSIGN(engine_options.memory_bytes, MemoryBytes(options));
+  engine_options.groups_path = options.experts.groups;
   DS_RETURN_IF_ERROR(ApplySpeculationFlags(options.generation, &engine_options));
   DS_ASSIGN(const std::unique_ptr<Engine> engine, Engine::Load(path, engine_options));
   DS_RETURN_IF_ERROR(StartTrace(options.generation.routing, *engine));

@@ -9,9 +9,9 @@
 #include "apps/deepshock/commands.h"
 #include "base/json.h"
 #include "runtime/evaluate.h"
+#include "runtime/model_groups.h"
 #include "runtime/request_routing.h"
 #include "runtime/text_sequences.h"
-#include "runtime/token_model.h"
 
 namespace deepshock {
 namespace {
@@ -33,7 +33,8 @@ Result<int> EvalNll(const Options& options) {
   DS_RETURN_IF_ERROR(ApplyRoutingFlags(options.routing, &routing));
   RoutingControl control;
   if (routing.steers()) {
-    DS_ASSIGN(control, MakeRoutingControl(routing, GroupMasks(RoutingShapeOf(model->spec()))));
+    DS_ASSIGN(const auto groups, LoadGroupMasks(*model, FindGroupsPath(path), false));
+    DS_ASSIGN(control, MakeRoutingControl(routing, *groups));
   }
   Progress bar("sequences", static_cast<int64_t>(tokens.size()) / options.length, options.quiet);
   DS_ASSIGN(const NllResult result, MeanNll(

@@ -52,6 +52,7 @@ struct EngineOptions {
   // fit, the model must be a repacked file: routed experts are then read from disk as they are needed.
   int64_t memory_bytes = 0;
   bool count_routing = true;  // keep routing_counters()
+  std::string groups_path;    // of the named groups of experts; empty: the file beside the model, if any
 };
 
 // Of an engine with a memory limit: what is where, and what reading experts from disk has cost so far.
@@ -74,7 +75,6 @@ struct ExpertOptions {
   std::string policy = "auto";
   std::vector<std::string> warmup;  // groups to load first, each in the order of its profile
   std::vector<std::string> pin;     // groups, or experts as "LAYER:EXPERT", that never leave memory
-  std::string groups_path;          // empty: the file beside the model
   std::string warm_set_path;        // of SaveWarmSet; loaded before the groups, where the file is there
   // Bytes so far and in all; false ends the warm-up.
   std::function<bool(int64_t done, int64_t total)> progress;

@@ -59,8 +59,8 @@ class FadingCounts {
 };
 
 // The figures were chosen by replaying traces (docs/decisions/expert-memory.md).
-constexpr double kFastHalfLife = 8, kSlowHalfLife = 64;  // tokens
-constexpr double kFastShare = 0.5;
+constexpr double kFastHalfLife = 8, kSlowHalfLife = 256;  // tokens
+constexpr double kFastShare = 0.3;
 constexpr double kPriorTokens = 32;  // what a prior counts
 // Evidence for and against a profile fades in so many tokens, so that another text gets its chance.
 constexpr double kEvidenceHalfLife = 64;

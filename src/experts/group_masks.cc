@@ -30,6 +30,7 @@ Status GroupMasks::Add(std::string name, std::span<const ExpertId> experts) {
 Result<std::vector<ExpertId>> GroupMasks::Find(std::string_view name) const {
   const auto found = std::ranges::find(names_, name);
   if (found == names_.end()) {
+    if (!unavailable_.ok()) return unavailable_.WithContext(fmt::format("group \"{}\"", name));
     std::string known;
     for (const std::string& other : names_) known += (known.empty() ? "" : ", ") + other;
     return Fail("no expert group is named \"{}\"; known groups: {}", name, known.empty() ? "none" : known);

@@ -7,6 +7,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/result.h"
@@ -26,6 +27,8 @@ class GroupMasks {
   // Fails for a name that is there, an expert that the model lacks, and past kMaxGroups groups. MTP layers'
   // experts (layers past the shape's last) are passed over.
   Status Add(std::string name, std::span<const ExpertId> experts);
+  // Why there are no groups, which is then what Find says.
+  void SetUnavailable(Status why) { unavailable_ = std::move(why); }
 
   size_t size() const { return names_.size(); }
   const std::vector<std::string>& names() const { return names_; }
@@ -46,6 +49,7 @@ class GroupMasks {
   RoutingShape shape_;
   std::vector<std::string> names_;
   std::vector<uint64_t> masks_;  // [layers, E]
+  Status unavailable_;
 };
 
 // Every group of a groups file, as its rule selects.

@@ -15,6 +15,7 @@
 #include "model/model.h"
 #include "runtime/expert_plan.h"
 #include "runtime/memory_use.h"
+#include "runtime/model_groups.h"
 #include "runtime/model_text.h"
 #include "runtime/scheduler.h"
 #include "runtime/token_model.h"
@@ -53,7 +54,7 @@ Result<int64_t> ContextLength(const EngineOptions& options, const Model& model) 
 
 // Declared in the order that destruction needs: whoever points at something comes after it.
 struct Engine::Impl {
-  std::string path;  // of the model
+  std::string groups_path;
   std::unique_ptr<ThreadPool> pool;
   std::optional<Compute> compute;
   std::unique_ptr<Model> model;
@@ -85,7 +86,6 @@ Result<std::unique_ptr<Engine>> Engine::Load(const std::string& path, const Engi
     return Fail("cannot start {} threads: {}", num_threads, e.what());
   }
   impl->compute.emplace(*kernels, *impl->pool);
-  impl->path = path;
   DS_ASSIGN(
       impl->model,
       Model::Load(path, {options.activations == "int8", impl->pool.get(), {options.memory_bytes, kv_type}}));
@@ -105,7 +105,8 @@ Result<std::unique_ptr<Engine>> Engine::Load(const std::string& path, const Engi
   scheduling.adapt_drafts = options.speculation == Speculation::kAuto;
   DS_ASSIGN(DraftSources sources, MakeDraftSources(options.speculation, *impl->token_model));
   const RoutingShape shape = impl->token_model->routing_shape();
-  impl->groups = std::make_shared<GroupMasks>(shape);
+  impl->groups_path = options.groups_path.empty() ? FindGroupsPath(path) : options.groups_path;
+  DS_ASSIGN(impl->groups, LoadGroupMasks(*impl->model, impl->groups_path, !options.groups_path.empty()));
   scheduling.groups = impl->groups;
   impl->scheduler.emplace(*impl->token_model, impl->text.tokenizer.get(), std::move(scheduling),
                           std::move(sources));
@@ -121,7 +122,7 @@ const ModelInfo& Engine::info() const { return impl_->info; }
 std::optional<MemoryUse> Engine::memory_use() const { return MemoryUseOf(impl_->model->memory()); }
 
 Result<ExpertReport> Engine::PrepareExperts(const ExpertOptions& options) {
-  return deepshock::PrepareExperts(*impl_->model, impl_->path, options);
+  return deepshock::PrepareExperts(*impl_->model, impl_->groups_path, options);
 }
 
 Status Engine::SaveWarmSet(const std::string& path) const { return deepshock::SaveWarmSet(*impl_->model, path); }

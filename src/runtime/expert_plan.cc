@@ -61,10 +61,12 @@ int64_t TouchPages(const ExpertWeights& w) {
 
 class Preparation {
  public:
-  Preparation(const Model& model, const std::string& model_path, const ExpertOptions& options)
-      : model_(model), store_(model.memory().store.get()), options_(options), space_(SpaceOf(model)) {
-    groups_path_ = options.groups_path.empty() ? FindGroupsPath(model_path) : options.groups_path;
-  }
+  Preparation(const Model& model, const std::string& groups_path, const ExpertOptions& options)
+      : model_(model),
+        store_(model.memory().store.get()),
+        options_(options),
+        space_(SpaceOf(model)),
+        groups_path_(groups_path) {}
 
   Result<ExpertReport> Run() {
     DS_RETURN_IF_ERROR(FindGroups());
@@ -209,22 +211,13 @@ class Preparation {
 
 }  // namespace
 
-std::string FindGroupsPath(const std::string& model_path) {
-  const std::string beside = GroupsPathOf(model_path);
-  constexpr std::string_view kRepacked = ".repacked.gguf";
-  if (IsThere(beside) || !model_path.ends_with(kRepacked)) return beside;
-  const std::string origin =
-      GroupsPathOf(model_path.substr(0, model_path.size() - kRepacked.size()) + ".gguf");
-  return IsThere(origin) ? origin : beside;
-}
-
-Result<ExpertReport> PrepareExperts(const Model& model, const std::string& model_path,
+Result<ExpertReport> PrepareExperts(const Model& model, const std::string& groups_path,
                                     const ExpertOptions& options) {
   if (model.spec().router.num_experts == 0) {
     if (options.warmup.empty() && options.pin.empty()) return ExpertReport{};
     return Fail("experts to warm up or pin: expected a model with experts, found a dense one");
   }
-  return Preparation(model, model_path, options).Run();
+  return Preparation(model, groups_path, options).Run();
 }
 
 Status SaveWarmSet(const Model& model, const std::string& path) {

@@ -12,11 +12,8 @@
 
 namespace deepshock {
 
-// Where the groups of a model are looked for: the file beside it, and for MODEL.repacked.gguf the one beside
-// MODEL.gguf where there is none.
-std::string FindGroupsPath(const std::string& model_path);
-
-Result<ExpertReport> PrepareExperts(const Model& model, const std::string& model_path,
+// `groups_path`: of the model's groups; read when one is named.
+Result<ExpertReport> PrepareExperts(const Model& model, const std::string& groups_path,
                                     const ExpertOptions& options);
 
 // The experts that are in memory, the most useful first, into `path`. Fails for a model whose experts are all

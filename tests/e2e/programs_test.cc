@@ -155,8 +155,13 @@ TEST_F(Programs, OutputFileAppearsWhole) {
 
 TEST_F(Programs, UnknownExpertGroupsAreRefusedByName) {
   ExpectError(Call("deepseek-infer",
-                   "--model '" + kModel + "' --warmup_experts 'text_expert,code_expert' --prompt x"),
-              {"text_expert", "known groups"});
+                   "--model '" + kModel + "' --warmup_experts 'text_expert,law_expert' --prompt x"),
+              {"law_expert", "expected one of", "code_expert"});
+  const Outcome known = Call("deepseek-infer", "--model '" + kModel +
+                                                   "' --warmup_experts 'text_expert,code_expert' --batch_size 32 "
+                                                   "--prompt x --max_tokens 2");
+  EXPECT_EQ(known.exit_code, 0) << known.err;
+  EXPECT_NE(known.err.find("warm-up: all experts are in memory"), std::string::npos) << known.err;
 }
 
 TEST_F(Programs, InspectPrintsTheModelCardsNumbers) {

@@ -49,7 +49,7 @@ TEST_F(RoutingPrograms, ASteeredAnswerBringsItsAudit) {
 }
 
 TEST_F(RoutingPrograms, WhatCannotBeIsOneLine) {
-  ExpectError(Deepshock(run_ + "--ban_experts no_such_expert"), {"no_such_expert", "known groups: "});
+  ExpectError(Deepshock(run_ + "--ban_experts no_such_expert"), {"no_such_expert", "known groups: ", "code_expert"});
   ExpectError(Deepshock(run_ + "--ban_experts '3:0-28'"), {"layer 3", "at least 4", "found 3"});
   ExpectError(Deepshock(run_ + "--bias_experts '3:40=1'"), {"3:40", "0 to 31"});
   ExpectError(Deepshock(run_ + "--experts_per_token 5"), {"experts_per_token: expected 1 to 4", "found 5"});
@@ -91,6 +91,27 @@ TEST_F(RoutingPrograms, AnExplanationIsReadable) {
   ASSERT_EQ(run.exit_code, 0) << run.err;
   EXPECT_NE(run.err.find("Experts of this answer, 16 tokens"), std::string::npos) << run.err;
   EXPECT_NE(run.err.find("strongest: "), std::string::npos) << run.err;
+  EXPECT_NE(run.err.find("code_expert"), std::string::npos) << run.err;
+}
+
+TEST_F(RoutingPrograms, GroupsAreThoseOfTheFileBesideTheModelOrOfTheOneNamed) {
+  const Outcome plain = Deepshock(run_ + "--json");
+  const Outcome banned = Deepshock(run_ + "--json --ban_experts code_expert --explain-experts");
+  ASSERT_EQ(banned.exit_code, 0) << banned.err;
+  const auto before = ParseJson(plain.out), after = ParseJson(banned.out);
+  ASSERT_TRUE(before.ok() && after.ok()) << banned.out;
+  EXPECT_NE((*before)["text"], (*after)["text"]);
+  const Json& groups = (*after)["experts"]["groups"];
+  ASSERT_TRUE(groups.contains("text_expert")) << banned.out;
+  EXPECT_GT(groups["text_expert"].get<double>(), 0.0);
+  EXPECT_EQ(groups["code_expert"].get<double>(), 0.0);
+  // A file that the user names must be there; the one beside the model matters only when a group is named.
+  ExpectError(Deepshock(run_ + "--groups '" + Path("none.json") + "'"), {"none.json"});
+  fs::copy_file(kModel, Path("broken.gguf"));
+  std::ofstream(Path("broken.experts.json")) << "{";
+  const std::string run = "run '" + Path("broken.gguf") + "' -q --raw --prompt x --temperature 0 --max_tokens 2 ";
+  EXPECT_EQ(Deepshock(run).exit_code, 0);
+  ExpectError(Deepshock(run + "--ban_experts code_expert"), {"code_expert", "broken.experts.json"});
 }
 
 TEST_F(RoutingPrograms, TracesAreShownAndExported) {

@@ -88,6 +88,7 @@ class ExpertMemory : public testing::Test {
   }
 
   FileTestDir dir_;
+  const std::string groups_ = dir_.File("groups.json");
   std::string path_ = dir_.File("tiny.repacked.gguf");
   ThreadPool pool_{2};
   Compute compute_{BestKernels(), pool_};
@@ -111,7 +112,7 @@ TEST_F(ExpertMemory, ReplayPredictsTheStore) {
         ASSERT_NE(model, nullptr);
         ExpertOptions options;
         options.policy = policy;
-        ASSERT_TRUE(PrepareExperts(*model, path_, options).ok());
+        ASSERT_TRUE(PrepareExperts(*model, groups_, options).ok());
         const ExpertStore& store = *model->memory().store;
         Recorder recorder(store.residency().space());
         std::vector<Sequence> sequences;
@@ -146,7 +147,7 @@ TEST_F(ExpertMemory, WhatIsPinnedStaysAndWarmSetsComeBack) {
     const auto model = LoadWithSlots(64);
     ExpertOptions options;
     options.pin = {"1:3", "7:31"};
-    Result<ExpertReport> report = PrepareExperts(*model, path_, options);
+    Result<ExpertReport> report = PrepareExperts(*model, groups_, options);
     ASSERT_TRUE(report.ok()) << report.message();
     EXPECT_EQ(report->pinned, 2);
     EXPECT_EQ(report->loaded, 2);
@@ -162,36 +163,38 @@ TEST_F(ExpertMemory, WhatIsPinnedStaysAndWarmSetsComeBack) {
   const auto model = LoadWithSlots(64);
   ExpertOptions options;
   options.warm_set_path = warm_set;
-  const Result<ExpertReport> report = PrepareExperts(*model, path_, options);
+  const Result<ExpertReport> report = PrepareExperts(*model, groups_, options);
   ASSERT_TRUE(report.ok()) << report.message();
   EXPECT_EQ(report->loaded, 64);
   for (const ExpertId& id : kept) EXPECT_TRUE(model->memory().store->residency().Contains(id));
 }
 
 TEST_F(ExpertMemory, SaysWhatCannotBe) {
-  const auto model = LoadWithSlots(4);
+  const auto model = LoadWithSlots(9);
+  ASSERT_NE(model, nullptr);
   ExpertOptions options;
-  options.pin = {"1:0", "1:1", "1:2", "1:3"};
+  for (int e = 0; e < 9; ++e) options.pin.push_back(fmt::format("1:{}", e));
   EXPECT_EQ(
-      PrepareExperts(*model, path_, options).message(),
-      fmt::format("--pin_experts: expected at most 3 of the 4 experts that there is memory for ({} each), so "
-                  "that one place is left for the others; found 4",
+      PrepareExperts(*model, groups_, options).message(),
+      fmt::format("--pin_experts: expected at most 8 of the 9 experts that there is memory for ({} each), so "
+                  "that one place is left for the others; found 9",
                   FormatByteSize(slot_bytes_)));
   options.pin = {"0:0"};
-  EXPECT_EQ(PrepareExperts(*model, path_, options).message(),
+  EXPECT_EQ(PrepareExperts(*model, groups_, options).message(),
             "--pin_experts: expected a layer with experts, of 1 to 8, and an expert of 0 to 31, found '0:0'");
   options = {};
   options.policy = "profile";
-  EXPECT_FALSE(PrepareExperts(*model, path_, options).ok());
+  EXPECT_FALSE(PrepareExperts(*model, groups_, options).ok());
   options = {};
   options.warmup = {"code_expert"};
-  EXPECT_NE(PrepareExperts(*model, path_, options).message().find("known groups: none"), std::string::npos);
+  EXPECT_NE(PrepareExperts(*model, groups_, options).message().find("known groups: none"), std::string::npos);
   const auto resident = Load(0);
   EXPECT_FALSE(SaveWarmSet(*resident, dir_.File("x.json")).ok());
 }
 
 // -- held-out text ------------------------------------------------------------------------------------------
 
+const std::string kShippedGroups = GroupsPathOf(kModel);
 constexpr size_t kLength = 512, kSequences = 24, kFirst = 64;
 
 class WarmUpOnText : public ExpertMemory {
@@ -208,27 +211,8 @@ class WarmUpOnText : public ExpertMemory {
       std::memcpy(tokens.data(), (*file)->bytes().data(), tokens.size() * sizeof(int32_t));
       ASSERT_EQ(tokens.size(), kLength * kSequences);
     }
-    MakeGroup();
   }
 
-  // code_expert from the first half of the code, so that the second half is held out.
-  void MakeGroup() {
-    const auto model = Load(int64_t{1} << 30);
-    Recorder recorder(model->memory().store->residency().space());
-    for (size_t s = 0; s < kSequences / 2; ++s) {
-      std::vector<Sequence> one;
-      one.push_back(MakeSequence(*model, Tokens("code", s, 0, kLength)));
-      Pass(*model, &one, kLength, &recorder);
-    }
-    GroupsFile file;
-    file.model = fingerprint_;
-    ExpertGroup group;
-    group.name = "code_expert";
-    group.num_tokens = recorder.counts.num_tokens();
-    group.profile = recorder.counts.Profile();
-    file.Put(group);
-    ASSERT_TRUE(file.Save(groups_).ok());
-  }
   std::vector<int32_t> Tokens(const std::string& set, size_t sequence, size_t from, size_t count) {
     const auto begin = tokens_[set].begin() + static_cast<std::ptrdiff_t>(sequence * kLength + from);
     return {begin, begin + static_cast<std::ptrdiff_t>(count)};
@@ -238,13 +222,12 @@ class WarmUpOnText : public ExpertMemory {
   // loaded with room for half of the experts: as a prompt in one pass, or one by one.
   double FirstHitRate(const std::string& set, bool warm, bool as_prompt) {
     int64_t hits = 0, touched = 0;
-    for (size_t s = kSequences / 2; s < kSequences; ++s) {
+    for (size_t s = 0; s < kSequences; s += 6) {
       for (size_t from = 0; from + kFirst <= kLength; from += as_prompt ? kFirst : 3 * kFirst) {
         const auto model = LoadWithSlots(kMainExperts / 2);
         ExpertOptions options;
-        options.groups_path = groups_;
         if (warm) options.warmup = {"code_expert"};
-        const Result<ExpertReport> report = PrepareExperts(*model, path_, options);
+        const Result<ExpertReport> report = PrepareExperts(*model, kShippedGroups, options);
         EXPECT_TRUE(report.ok()) << report.message();
         std::vector<Sequence> one;
         one.push_back(MakeSequence(*model, Tokens(set, s, from, kFirst)));
@@ -259,7 +242,6 @@ class WarmUpOnText : public ExpertMemory {
   }
 
   std::map<std::string, std::vector<int32_t>> tokens_;
-  std::string groups_ = dir_.File("groups.json");
 };
 
 TEST_F(WarmUpOnText, HelpsItsOwnKindAndCostsOthersNothing) {
