@@ -13,7 +13,8 @@
 namespace deepshock {
 
 std::vector<Command> AddExperts(CLI::App& program) {
-  CLI::App* experts = program.add_subcommand("experts", "Name, see, compare and select groups of experts");
+  CLI::App* experts =
+      program.add_subcommand("experts", "Name, see, compare and select groups of experts; replay traces");
   experts->require_subcommand(1);
   experts->footer(
       "A group is a profile of what a model's routers choose on some text, under a name. A model's groups "
@@ -26,9 +27,9 @@ std::vector<Command> AddExperts(CLI::App& program) {
       "deepshock experts COMMAND --help tells a command's options.");
   CLI::App* trace = experts->add_subcommand("trace", "Read a route trace (--trace_experts)");
   trace->require_subcommand(1);
-  return {AddExpertsProfile(*experts), AddExpertsList(*experts),   AddExpertsShow(*experts),
-          AddExpertsCompare(*experts), AddExpertsSelect(*experts), AddExpertsImportEsft(*experts),
-          AddExpertsTraceShow(*trace), AddExpertsTraceExport(*trace)};
+  return {AddExpertsProfile(*experts), AddExpertsList(*experts),    AddExpertsShow(*experts),
+          AddExpertsCompare(*experts), AddExpertsSelect(*experts),  AddExpertsImportEsft(*experts),
+          AddExpertsReplay(*experts),  AddExpertsTraceShow(*trace), AddExpertsTraceExport(*trace)};
 }
 
 Result<NamedGroups> LoadNamedGroups(const std::string& model, const std::string& groups) {

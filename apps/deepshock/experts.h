@@ -19,6 +19,7 @@ Command AddExpertsShow(CLI::App& experts);
 Command AddExpertsCompare(CLI::App& experts);
 Command AddExpertsSelect(CLI::App& experts);
 Command AddExpertsImportEsft(CLI::App& experts);
+Command AddExpertsReplay(CLI::App& experts);
 Command AddExpertsTraceShow(CLI::App& trace);
 Command AddExpertsTraceExport(CLI::App& trace);
 

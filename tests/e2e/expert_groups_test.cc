@@ -35,7 +35,7 @@ class Experts : public Programs {
 };
 
 TEST_F(Experts, HelpOfEveryCommand) {
-  for (const char* command : {"", "profile", "list", "show", "compare", "select", "import-esft"}) {
+  for (const char* command : {"", "profile", "list", "show", "compare", "select", "import-esft", "replay"}) {
     const Outcome help = Deepshock("experts " + std::string(command) + " --help");
     EXPECT_EQ(help.exit_code, 0) << command;
     EXPECT_NE(help.out.find("Example"), std::string::npos) << command;
