@@ -182,6 +182,40 @@ TEST_F(MemoryLimitTest, AFileThatShrinksEndsRequestsAndIsForgivenWhenItIsBack) {
   EXPECT_EQ(model->memory().store->stats().capacity, num_experts_ / 4);
 }
 
+TEST_F(MemoryLimitTest, ARequestWhoseStateDoesNotFitEndsAloneAndItsMemoryComesBack) {
+  const auto model = Load(always_ + 8 * slot_bytes_ + (3 << 20));  // states of some 1100 tokens
+  ASSERT_NE(model, nullptr);
+  Compute compute(BestKernels(), pool_);
+  LoadedModel token_model(*model, compute, model->spec().context_length, KvType::kBF16);
+  const int64_t capacity = model->memory().store->stats().capacity;
+  for (int round = 0; round < 2; ++round) {
+    Scheduler scheduler(token_model, nullptr, {4, 512, {}, 3, false});
+    std::vector<GenerationResult> results;
+    for (int i = 0; i < 4; ++i) {
+      GenerationRequest request;
+      for (int t = 0; t < 400; ++t) request.prompt.push_back((t * 31 + i * 7) % 500);
+      request.max_tokens = 80;
+      request.ignore_eos = true;
+      request.sampling.temperature = 0;
+      request.on_done = [&](GenerationResult result) { results.push_back(std::move(result)); };
+      scheduler.Submit(std::move(request));
+    }
+    while (scheduler.Step()) {
+    }
+    ASSERT_EQ(results.size(), 4u);
+    int num_failed = 0;
+    for (const GenerationResult& result : results) {
+      if (result.status.ok()) continue;
+      ++num_failed;
+      EXPECT_NE(result.status.message().find("tokens: memory: expected at most"), std::string::npos)
+          << result.status.message();
+    }
+    EXPECT_GT(num_failed, 0) << "the limit was not felt";
+    EXPECT_LT(num_failed, 4);
+    EXPECT_EQ(model->memory().store->stats().capacity, capacity) << "states gave back what they took";
+  }
+}
+
 TEST_F(MemoryLimitTest, LimitsThatCannotHoldSayWhatWould) {
   const auto message = [&](const std::string& path, int64_t bytes) {
     const auto model = Model::Load(path, {true, &pool_, {bytes}});
