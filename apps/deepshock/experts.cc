@@ -9,6 +9,7 @@
 #include "base/output_file.h"
 #include "model/fingerprint.h"
 #include "model/repacked.h"
+#include "runtime/model_groups.h"
 
 namespace deepshock {
 
@@ -35,7 +36,7 @@ std::vector<Command> AddExperts(CLI::App& program) {
 Result<NamedGroups> LoadNamedGroups(const std::string& model, const std::string& groups) {
   NamedGroups named;
   DS_ASSIGN(named.model_path, FindModelArgument(model));
-  named.path = groups.empty() ? GroupsPathOf(named.model_path) : groups;
+  named.path = groups.empty() ? FindGroupsPath(named.model_path) : groups;
   std::error_code ignored;
   if (!std::filesystem::exists(named.path, ignored)) {
     return Fail(
