@@ -4,7 +4,9 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -16,7 +18,7 @@ namespace deepshock {
 
 // How the next token is drawn. The steps run in this order, each on what the one before left (the order of
 // Hugging Face transformers and vLLM; llama.cpp applies the temperature last):
-//   logit bias, repetition penalty, presence and frequency penalty, temperature, top-k, top-p, min-p.
+//   constraint, logit bias, repetition penalty, presence and frequency penalty, temperature, top-k, top-p, min-p.
 // Ties go to the lower token id.
 struct SamplingOptions {
   double temperature = 1.0;  // >= 0; 0: greedy, the likeliest token after bias and penalties
@@ -135,6 +137,17 @@ struct GenerationResult {
 
 class Session;
 
+// What may come next in one output; one for each request. Used from the thread that calls Step.
+class TokenConstraint {
+ public:
+  virtual ~TokenConstraint() = default;
+  // Sets the bit of each token that may come next, of [ceil(V / 32)] words, clears the others.
+  // End-of-sequence tokens where the output may end.
+  virtual void Allowed(std::span<uint32_t> mask) = 0;
+  // The output goes on with this token. False when it may not.
+  virtual bool Accept(int32_t token) = 0;
+};
+
 struct GenerationRequest {
   std::vector<int32_t> prompt;
   int64_t max_tokens = 0;  // 0: until the context is full
@@ -142,10 +155,12 @@ struct GenerationRequest {
   RoutingOptions routing;
   std::vector<std::string> stop;     // generation ends before the first of them
   std::vector<int32_t> stop_tokens;  // besides the model's own end-of-sequence tokens
-  bool ignore_eos = false;
+  bool ignore_eos = false;           // not with a constraint
   bool keep_special_tokens = false;  // in the text
   int num_logprobs = -1;             // -1: none; 0: of the chosen token; n: and of the n likeliest
   Session* session = nullptr;        // keeps the state after this request, and reuses what the prompts share
+  // Null: none. Tokens that it does not allow are never drawn, whatever their bias.
+  std::shared_ptr<TokenConstraint> constraint;
   // Both run on the thread that calls Step, and may call Submit and Cancel. Returning false cancels the
   // request.
   std::function<bool(const StreamedToken&)> on_token;

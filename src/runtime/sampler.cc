@@ -41,6 +41,18 @@ size_t ArgMax(std::span<const float> values) {
   return static_cast<size_t>(std::find(values.begin(), values.end(), largest) - values.begin());
 }
 
+// Tokens outside `mask` get -inf.
+void ApplyMask(const std::vector<uint32_t>& mask, std::span<float> logits) {
+  for (size_t word = 0; word < mask.size(); ++word) {
+    const uint32_t bits = mask[word];
+    if (bits == ~uint32_t{0}) continue;
+    const size_t begin = word * 32, end = std::min(begin + 32, logits.size());
+    for (size_t i = begin; i < end; ++i) {
+      logits[i] = (bits >> (i - begin) & 1) != 0 ? logits[i] : -std::numeric_limits<float>::infinity();
+    }
+  }
+}
+
 }  // namespace
 
 uint64_t SplitMix64::At(uint64_t seed, uint64_t n) {
@@ -86,8 +98,9 @@ Status ValidateSampling(const SamplingOptions& options, int64_t vocab_size) {
   return {};
 }
 
-Sampler::Sampler(const SamplingOptions& options, uint64_t seed, std::span<const int32_t> prompt)
-    : options_(options), seed_(seed) {
+Sampler::Sampler(const SamplingOptions& options, uint64_t seed, std::span<const int32_t> prompt,
+                 std::shared_ptr<TokenConstraint> constraint)
+    : options_(options), seed_(seed), constraint_(std::move(constraint)) {
   if (options_.repetition_penalty == 1.0) return;
   for (const int32_t token : prompt) ++seen_[token];
 }
@@ -182,10 +195,21 @@ int32_t Sampler::Draw(int32_t likeliest) const {
   return winner;
 }
 
-Result<int32_t> Sampler::Pick(std::span<const float> logits) {
+const std::vector<uint32_t>* Sampler::Mask(size_t vocab_size) {
+  if (constraint_ == nullptr) return nullptr;
+  if (mask_.empty()) {
+    mask_.resize((vocab_size + 31) / 32);
+    constraint_->Allowed(mask_);
+    if (vocab_size % 32 != 0 && !mask_.empty()) mask_.back() &= (uint32_t{1} << vocab_size % 32) - 1;
+  }
+  return &mask_;
+}
+
+Result<int32_t> Sampler::Pick(std::span<const float> logits, const std::vector<uint32_t>* mask) {
   if (logits.empty()) return Fail("logits: expected some, found none");
-  if (ChangesLogits()) {
+  if (ChangesLogits() || mask != nullptr) {
     logits_.assign(logits.begin(), logits.end());
+    if (mask != nullptr) ApplyMask(*mask, logits_);
     ApplyBiasAndPenalties();
     logits = logits_;
   }
@@ -195,6 +219,9 @@ Result<int32_t> Sampler::Pick(std::span<const float> logits) {
   if (options_.temperature <= 0) return static_cast<int32_t>(likeliest);
   candidates_.resize(logits.size());
   for (size_t i = 0; i < logits.size(); ++i) candidates_[i] = {logits[i], static_cast<int32_t>(i)};
+  if (mask != nullptr) {  // mostly few are left
+    std::erase_if(candidates_, [](const Candidate& c) { return std::isinf(c.logit); });
+  }
   KeepTopK();
   KeepTopP();
   KeepMinP();
@@ -213,7 +240,16 @@ void Sampler::Count(int32_t token, int64_t by) {
 
 Result<int32_t> Sampler::Next(std::span<const float> logits) {
   DS_RETURN_IF_ERROR(CheckLogits(logits));
-  DS_ASSIGN(const int32_t token, Pick(logits));
+  const std::vector<uint32_t>* mask = Mask(logits.size());
+  if (mask != nullptr && std::all_of(mask->begin(), mask->end(), [](uint32_t bits) { return bits == 0; })) {
+    return Fail("constraint: no token of {} may follow {} tokens of output", logits.size(), num_output_);
+  }
+  DS_ASSIGN(const int32_t token, Pick(logits, mask));
+  if (constraint_ != nullptr && !constraint_->Accept(token)) {
+    return Fail("constraint: it refuses token {}, which it allowed after {} tokens of output", token,
+                num_output_);
+  }
+  mask_.clear();
   Count(token, 1);
   return token;
 }
@@ -221,7 +257,7 @@ Result<int32_t> Sampler::Next(std::span<const float> logits) {
 int32_t Sampler::Guess(std::span<const float> logits, std::span<const int32_t> drafts) {
   if (!CheckLogits(logits).ok()) return -1;
   for (const int32_t token : drafts) Count(token, 1);
-  const Result<int32_t> token = Pick(logits);
+  const Result<int32_t> token = Pick(logits, drafts.empty() ? Mask(logits.size()) : nullptr);
   for (const int32_t draft : drafts) Count(draft, -1);
   return token.ok() ? *token : -1;
 }

@@ -4,10 +4,11 @@
 // sequence's text depends neither on what else is in the batch nor on threads nor on drafts: a draft is right
 // when it is the token drawn. Guess draws from other logits with the numbers that Next will use, which makes
 // it right as often as the two distributions are alike (arXiv 2408.07978). Allocates one copy of the logits.
-// One thread.
+// With a constraint, tokens that may not come next are taken out before every other step. One thread.
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <unordered_map>
 #include <vector>
@@ -37,14 +38,17 @@ Status ValidateSampling(const SamplingOptions& options, int64_t vocab_size);
 
 class Sampler {
  public:
-  // `options` must be valid. `prompt` counts for the repetition penalty.
-  Sampler(const SamplingOptions& options, uint64_t seed, std::span<const int32_t> prompt);
+  // `options` must be valid. `prompt` counts for the repetition penalty. Without a constraint every token may
+  // come next.
+  Sampler(const SamplingOptions& options, uint64_t seed, std::span<const int32_t> prompt,
+          std::shared_ptr<TokenConstraint> constraint = nullptr);
 
-  // Draws the next token and counts it as output. logits [V]. Fails on NaN and +inf, and when nothing can be
-  // drawn.
+  // Draws the next token, counts it as output and tells the constraint. logits [V]. Fails on NaN and +inf,
+  // and when nothing can be drawn.
   Result<int32_t> Next(std::span<const float> logits);
   // What Next would draw from these logits after the output has gone on with `drafts`; -1 where it would
-  // fail. Changes nothing.
+  // fail. Changes nothing. Of a constraint it knows what may come next, not what may follow drafts: there it
+  // may be wrong, as any guess.
   int32_t Guess(std::span<const float> logits, std::span<const int32_t> drafts);
 
  private:
@@ -59,7 +63,10 @@ class Sampler {
 
   // Counts a token as output, or takes that back.
   void Count(int32_t token, int64_t by);
-  Result<int32_t> Pick(std::span<const float> logits);
+  // Among the tokens of `mask`; null: among all.
+  Result<int32_t> Pick(std::span<const float> logits, const std::vector<uint32_t>* mask);
+  // What the constraint allows next, of V tokens; null without one. Asks it once for each token of output.
+  const std::vector<uint32_t>* Mask(size_t vocab_size);
   bool ChangesLogits() const;
   void ApplyBiasAndPenalties();
   void KeepTopK();
@@ -76,7 +83,9 @@ class Sampler {
   int64_t num_output_ = 0;
   std::unordered_map<int32_t, int64_t> output_counts_;
   std::unordered_map<int32_t, int64_t> seen_;  // prompt and output; empty without a repetition penalty
-  std::vector<float> logits_;                  // [V] after bias and penalties, where there are any
+  std::vector<float> logits_;                  // [V] after mask, bias and penalties, where there are any
+  std::shared_ptr<TokenConstraint> constraint_;
+  std::vector<uint32_t> mask_;  // [ceil(V / 32)] empty: to be asked for
   std::vector<Candidate> candidates_;
   float largest_ = 0;
 };

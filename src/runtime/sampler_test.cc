@@ -298,6 +298,83 @@ TEST(Sampler, BrokenLogitsAreAnError) {
   }
 }
 
+// Allows fixed tokens at each place of the output.
+class ListConstraint final : public TokenConstraint {
+ public:
+  explicit ListConstraint(std::vector<std::vector<int32_t>> lists) : lists_(std::move(lists)) {}
+  void Allowed(std::span<uint32_t> mask) override {
+    std::fill(mask.begin(), mask.end(), 0u);
+    for (const int32_t token : lists_.at(accepted.size()))
+      mask[static_cast<size_t>(token) / 32] |= 1u << token % 32;
+  }
+  bool Accept(int32_t token) override {
+    accepted.push_back(token);
+    return token != refused;
+  }
+
+  std::vector<int32_t> accepted;
+  int32_t refused = -1;
+
+ private:
+  std::vector<std::vector<int32_t>> lists_;
+};
+
+TEST(Sampler, AConstraintLeavesTheDistributionOfWhatItAllows) {
+  const std::vector<std::vector<int32_t>> lists(20000, {0, 3, 7});
+  SamplingOptions options;
+  const auto constraint = std::make_shared<ListConstraint>(lists);
+  Sampler sampler(options, 4, {}, constraint);
+  std::vector<int64_t> counts(kLogits.size());
+  for (size_t i = 0; i < lists.size(); ++i) ++counts[static_cast<size_t>(*sampler.Next(kLogits))];
+  std::vector<bool> kept(kLogits.size());
+  for (const size_t token : {0, 3, 7}) kept[token] = true;
+  ExpectDistribution(counts, Softmax(kLogits, 1, kept));
+  EXPECT_EQ(constraint->accepted.size(), lists.size());
+}
+
+TEST(Sampler, AConstraintComesBeforeEveryOtherStep) {
+  SamplingOptions options;
+  options.temperature = 0;
+  options.logit_bias = {{1, 100}};  // cannot bring back what may not come
+  Sampler biased(options, 1, {},
+                 std::make_shared<ListConstraint>(std::vector<std::vector<int32_t>>{{2, 4}, {1, 4}}));
+  EXPECT_EQ(*biased.Next(kLogits), 4);
+  EXPECT_EQ(*biased.Next(kLogits), 1);
+  options = {};
+  options.top_k = 1;  // of what may come
+  for (uint64_t seed = 0; seed < 20; ++seed) {
+    Sampler sampler(options, seed, {},
+                    std::make_shared<ListConstraint>(std::vector<std::vector<int32_t>>{{2, 4, 6}}));
+    EXPECT_EQ(*sampler.Next(kLogits), 6);
+  }
+}
+
+TEST(Sampler, AConstraintThatAllowsNothingIsAnError) {
+  const auto constraint = std::make_shared<ListConstraint>(std::vector<std::vector<int32_t>>{{1}, {}});
+  Sampler sampler({}, 1, {}, constraint);
+  EXPECT_EQ(*sampler.Next(kLogits), 1);
+  EXPECT_EQ(sampler.Next(kLogits).message(), "constraint: no token of 8 may follow 1 tokens of output");
+  // What lies outside the vocabulary does not count.
+  Sampler outside({}, 1, {}, std::make_shared<ListConstraint>(std::vector<std::vector<int32_t>>{{9, 31}}));
+  EXPECT_FALSE(outside.Next(kLogits).ok());
+  const auto lying = std::make_shared<ListConstraint>(std::vector<std::vector<int32_t>>{{1}});
+  lying->refused = 1;
+  EXPECT_FALSE(Sampler({}, 1, {}, lying).Next(kLogits).ok());
+}
+
+TEST(Sampler, AGuessUnderAConstraintIsWhatComesAndTellsItNothing) {
+  const std::vector<std::vector<int32_t>> lists(60, {0, 2, 4, 6});
+  const auto constraint = std::make_shared<ListConstraint>(lists);
+  Sampler guessing({}, 3, {}, constraint), plain({}, 3, {}, std::make_shared<ListConstraint>(lists));
+  for (size_t i = 0; i < lists.size(); ++i) {
+    const int32_t guess = guessing.Guess(kLogits, {});
+    EXPECT_GE(guessing.Guess(kLogits, std::vector<int32_t>{guess}), 0);
+    EXPECT_EQ(constraint->accepted.size(), i);
+    EXPECT_EQ(*guessing.Next(kLogits), guess);
+    EXPECT_EQ(*plain.Next(kLogits), guess);
+  }
+}
+
 TEST(ValidateSampling, RefusesWhatIsOutOfRange) {
   const double nan = std::numeric_limits<double>::quiet_NaN();
   EXPECT_TRUE(ValidateSampling({}, 8).ok());

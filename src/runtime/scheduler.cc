@@ -71,6 +71,9 @@ Status Scheduler::CheckRequest(const GenerationRequest& request) const {
     return Fail("prompt: expected token ids 0 to {}, found {}", model_.vocab_size() - 1, token);
   }
   if (request.max_tokens < 0) return Fail("max_tokens: expected 1 or more, found {}", request.max_tokens);
+  if (request.constraint != nullptr && request.ignore_eos) {
+    return Fail("ignore_eos: expected without a constraint, which says where the output ends");
+  }
   if (!request.stop.empty() && tokenizer_ == nullptr) return Fail("stop: this model has no tokenizer");
   return ValidateSampling(request.sampling, model_.vocab_size());
 }
@@ -108,7 +111,8 @@ Status Scheduler::Prepare(Sequence* sequence) {
   sequence->result.prompt_tokens = static_cast<int64_t>(request.prompt.size());
   sequence->result.cached_prompt_tokens = num_shared;
   sequence->result.seed = request.sampling.seed ? *request.sampling.seed : RandomSeed();
-  sequence->sampler = std::make_unique<Sampler>(request.sampling, sequence->result.seed, request.prompt);
+  sequence->sampler =
+      std::make_unique<Sampler>(request.sampling, sequence->result.seed, request.prompt, request.constraint);
   if (tokenizer_ != nullptr) {
     sequence->decoder = std::make_unique<StreamDecoder>(*tokenizer_, !request.keep_special_tokens);
   }

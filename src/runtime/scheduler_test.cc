@@ -140,6 +140,30 @@ TEST_F(SchedulerTest, EndOfSequenceStopsUnlessIgnored) {
   EXPECT_EQ(RunAll({ignoring}, Options(1))[0].tokens.size(), 30u);
 }
 
+TEST_F(SchedulerTest, AConstraintSaysWhatComesAndWhereItEnds) {
+  model_.ends = false;
+  for (const double temperature : {0.0, 1.0}) {
+    GenerationRequest request = Request({1, 2, 3}, 30);
+    request.sampling.temperature = temperature;
+    const auto constraint = std::make_shared<EvenOddConstraint>(8);
+    request.constraint = constraint;
+    const GenerationResult result = RunAll({request}, Options(1))[0];
+    EXPECT_EQ(result.finish_reason, FinishReason::kStop) << result.status.message();
+    ASSERT_EQ(result.tokens.size(), 9u);
+    for (size_t i = 0; i < 8; ++i) EXPECT_EQ(static_cast<size_t>(result.tokens[i]) % 2, i % 2);
+    EXPECT_EQ(result.tokens.back(), kEos);
+    EXPECT_EQ(constraint->num_asked, 9);
+    // Used up: nothing may come after its end.
+    const GenerationResult again = RunAll({request}, Options(1))[0];
+    EXPECT_EQ(again.finish_reason, FinishReason::kStop);
+    EXPECT_EQ(again.tokens, std::vector<int32_t>{kEos});
+  }
+  GenerationRequest ignoring = Request({1}, 30);
+  ignoring.ignore_eos = true;
+  ignoring.constraint = std::make_shared<EvenOddConstraint>(8);
+  EXPECT_EQ(RunAll({ignoring}, Options(1))[0].finish_reason, FinishReason::kError);
+}
+
 TEST_F(SchedulerTest, StopStringsCutTheStreamedText) {
   model_.ends = false;
   const std::string text = RunAll({Request({5}, 30)}, Options(1))[0].text;

@@ -159,6 +159,43 @@ TEST(Speculation, EverythingARequestSeesIsAsWithoutIt) {
   }
 }
 
+TEST(Speculation, AConstrainedRequestGetsWhatItGetsWithoutIt) {
+  FakeModel model;
+  const LetterTokenizer tokenizer;
+  const auto requests = [] {  // a constraint serves once
+    std::vector<GenerationRequest> made(40);
+    for (size_t i = 0; i < made.size(); ++i) {
+      made[i].prompt = {static_cast<int32_t>(i % 26), static_cast<int32_t>(i / 26)};
+      made[i].max_tokens = 30;
+      made[i].sampling.temperature = static_cast<double>(i % 3) * 0.5;
+      made[i].sampling.seed = i;
+      made[i].constraint = std::make_shared<EvenOddConstraint>(static_cast<int64_t>(3 + i % 20));
+    }
+    return made;
+  };
+  const std::vector<Told> plain = RunAll(model, tokenizer, requests(), 7, {}, 3);
+  std::map<std::vector<int32_t>, std::vector<int32_t>> outputs;
+  for (size_t i = 0; i < plain.size(); ++i) {
+    EXPECT_EQ(plain[i].result.tokens.size(), 4 + i % 20);
+    EXPECT_EQ(plain[i].result.finish_reason, FinishReason::kStop);
+    outputs[requests()[i].prompt] = plain[i].result.tokens;
+  }
+  for (const int draft_tokens : {1, 3, 7}) {
+    DraftSources sources;
+    sources.push_back(std::make_unique<Prophet>(outputs, 5));
+    const std::vector<Told> drafted =
+        RunAll(model, tokenizer, requests(), 7, std::move(sources), draft_tokens);
+    int64_t num_right = 0, num_wrong = 0;
+    for (size_t i = 0; i < plain.size(); ++i) {
+      ExpectSame(drafted[i], plain[i]);
+      num_right += drafted[i].result.accepted_tokens;
+      num_wrong += drafted[i].result.drafted_tokens - drafted[i].result.accepted_tokens;
+    }
+    EXPECT_GT(num_right, 50);
+    EXPECT_GT(num_wrong, 50);
+  }
+}
+
 TEST(Speculation, ACancelledRequestGetsNoMoreTokens) {
   FakeModel model;
   model.ends = false;

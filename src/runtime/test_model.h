@@ -88,6 +88,27 @@ class FakeModel final : public TokenModel {
   std::vector<int64_t> token_counts;
 };
 
+// Even and odd tokens in turns, kEos once there are `length` of them; counts what it is asked.
+class EvenOddConstraint final : public TokenConstraint {
+ public:
+  explicit EvenOddConstraint(int64_t length) : length_(length) {}
+  void Allowed(std::span<uint32_t> mask) override {
+    EXPECT_EQ(mask.size(), static_cast<size_t>(kVocab + 31) / 32);
+    ++num_asked;
+    mask[0] = accepted >= length_ ? uint32_t{1} << kEos : accepted % 2 == 0 ? 0x01555555u : 0x02aaaaaau;
+  }
+  bool Accept(int32_t token) override {
+    const bool allowed = accepted >= length_ ? token == kEos : token < 26 && token % 2 == accepted % 2;
+    accepted += allowed ? 1 : 0;
+    return allowed;
+  }
+
+  int64_t num_asked = 0, accepted = 0;
+
+ private:
+  int64_t length_;
+};
+
 // Token i is the letter 'a' + i; 26 and above are special.
 class LetterTokenizer final : public Tokenizer {
  public:
