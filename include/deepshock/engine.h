@@ -34,6 +34,12 @@ enum class Speculation {
 
 constexpr int kMaxDraftTokens = 7;
 
+// Which of the requests that wait runs next.
+enum class Batching {
+  kFifo,    // the one of highest priority that has waited longest
+  kExpert,  // one whose expert type goes with those that run; none is passed over longer than batch_wait_ms
+};
+
 struct EngineOptions {
   int num_threads = 0;  // 0: one for each physical core
   std::string kernels;  // instruction set by name; empty: the fastest
@@ -53,6 +59,39 @@ struct EngineOptions {
   int64_t memory_bytes = 0;
   bool count_routing = true;  // keep routing_counters()
   std::string groups_path;    // of the named groups of experts; empty: the file beside the model, if any
+  int64_t max_waiting = 0;    // requests beyond batch_size that may wait; more end with an error; 0: any number
+  Batching batching = Batching::kFifo;
+  double batch_wait_ms = 50;  // how long expert batching may let others pass a request
+  // Keeps the state of prompts, so that others that begin the same way need not compute it: so many bytes in
+  // memory, and in files of a folder. 0 and empty: not at all. Output is the same with and without.
+  int64_t prefix_cache_bytes = 0;
+  std::string prefix_cache_folder;
+  int64_t prefix_cache_disk_bytes = int64_t{8} << 30;  // most that the folder may hold
+};
+
+// What the engine does now, and has done since it was loaded.
+struct EngineStats {
+  int64_t running = 0, waiting = 0;  // requests
+  int64_t state_bytes = 0;           // memory of the running requests' keys and values
+  int64_t submitted = 0, finished = 0, cancelled = 0, failed = 0, queue_full = 0;  // requests
+  int64_t preemptions = 0;      // running requests put back for lack of memory, to be computed again
+  int64_t prompt_tokens = 0;    // of requests that have begun
+  int64_t cached_prompt_tokens = 0;
+  int64_t output_tokens = 0;
+  // Passes of the model, their rows, and the distinct experts that each read, summed over layers; of all
+  // passes, and of those that hold no prompt. Experts are counted while count_routing is on.
+  struct Passes {
+    int64_t passes = 0, rows = 0, expert_reads = 0;
+  };
+  Passes all, decode;
+  struct PrefixCache {
+    int64_t bytes = 0, blocks = 0;  // in memory
+    int64_t hits = 0, misses = 0;   // requests of which some of the prompt was found, and none
+    int64_t evictions = 0;          // blocks
+    int64_t disk_bytes = 0, disk_blocks = 0, disk_hits = 0;
+    std::string note;  // what is wrong with the folder, if anything
+  };
+  PrefixCache prefix_cache;
 };
 
 // Of an engine with a memory limit: what is where, and what reading experts from disk has cost so far.
@@ -149,6 +188,7 @@ class Engine {
   bool Step();
   // Submitted and not finished.
   int64_t num_requests() const;
+  EngineStats stats() const;
 
   // How often each expert served since loading; null for a dense model, or when it is not counted. Snapshots
   // may be taken from any thread.

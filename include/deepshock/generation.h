@@ -123,14 +123,18 @@ struct GenerationResult {
   std::vector<TokenLogprobs> logprobs;
   uint64_t seed = 0;  // the one used
   int64_t prompt_tokens = 0;
-  int64_t cached_prompt_tokens = 0;      // of these, how many the session still held
+  int64_t cached_prompt_tokens = 0;      // of these, how many a session or the prefix cache held
   int64_t drafted_tokens = 0;            // guessed, and checked by the model
   int64_t accepted_tokens = 0;           // of these, how many were right and are output
+  double queue_ms = 0;                   // from submission until its prompt was first computed
   double first_token_ms = 0;             // since submission
   double total_ms = 0;                   // since submission
   double decode_ms = 0;                  // from the first token to the last
   std::optional<RoutingAudit> routing;   // of a request that steers
   std::optional<AnswerExperts> experts;  // of a request that asks for it
+  std::vector<float> embedding;          // [H], of a request that asks for it
+  std::string expert_type;  // the group that it was taken to belong to, given or inferred; empty: unknown
+  bool queue_full = false;  // the error is that too many requests wait
   // Tokens after the first one over decode_ms; 0 when there are none.
   double TokensPerSecond() const;
 };
@@ -161,6 +165,11 @@ struct GenerationRequest {
   Session* session = nullptr;        // keeps the state after this request, and reuses what the prompts share
   // Null: none. Tokens that it does not allow are never drawn, whatever their bias.
   std::shared_ptr<TokenConstraint> constraint;
+  std::string expert_type;           // the group of experts that it will use most, a hint; empty: unknown
+  int priority = 0;                  // higher ones first; those that wait gain (docs/scheduling.md)
+  // Computes the prompt and generates nothing: GenerationResult::embedding becomes the mean over its tokens
+  // of the last layer's normed hidden state.
+  bool embed = false;
   // Both run on the thread that calls Step, and may call Submit and Cancel. Returning false cancels the
   // request.
   std::function<bool(const StreamedToken&)> on_token;

@@ -39,6 +39,7 @@ Status CheckOptions(const EngineOptions& options) {
   }
   DS_RETURN_IF_ERROR(check("memory_bytes", options.memory_bytes, 0, int64_t{1} << 62));
   DS_RETURN_IF_ERROR(check("draft_tokens", options.draft_tokens, 1, kMaxDraftTokens));
+  DS_RETURN_IF_ERROR(check("max_waiting", options.max_waiting, 0, int64_t{1} << 40));
   return {};
 }
 
@@ -102,6 +103,7 @@ Result<std::unique_ptr<Engine>> Engine::Load(const std::string& path, const Engi
                                impl->text.eos_tokens.end());
   impl->token_model.emplace(*impl->model, *impl->compute, context_length, kv_type);
   scheduling.draft_tokens = options.draft_tokens;
+  scheduling.max_waiting = options.max_waiting;
   scheduling.adapt_drafts = options.speculation == Speculation::kAuto;
   DS_ASSIGN(DraftSources sources, MakeDraftSources(options.speculation, *impl->token_model));
   const RoutingShape shape = impl->token_model->routing_shape();
@@ -157,6 +159,7 @@ uint64_t Engine::Submit(GenerationRequest request) { return impl_->scheduler->Su
 void Engine::Cancel(uint64_t id) { impl_->scheduler->Cancel(id); }
 bool Engine::Step() { return impl_->scheduler->Step(); }
 int64_t Engine::num_requests() const { return impl_->scheduler->num_requests(); }
+EngineStats Engine::stats() const { return impl_->scheduler->stats(); }
 
 const RoutingCounters* Engine::routing_counters() const {
   return impl_->counters ? &*impl_->counters : nullptr;

@@ -43,28 +43,47 @@ Scheduler::~Scheduler() {
 
 uint64_t Scheduler::Submit(GenerationRequest request) {
   auto sequence = std::make_unique<Sequence>();
-  sequence->id = next_id_++;
+  const uint64_t id = sequence->id = next_id_++;
   sequence->request = std::move(request);
   sequence->submitted = Clock::now();
-  waiting_.push_back(std::move(sequence));
-  return waiting_.back()->id;
+  ++stats_.submitted;
+  const auto places = static_cast<size_t>(options_.batch_size) + static_cast<size_t>(options_.max_waiting);
+  const bool full = options_.max_waiting > 0 && waiting_.size() + running_.size() >= places;
+  if (full) {
+    refused_.push_back(std::move(sequence));
+  } else {
+    waiting_.Push(std::move(sequence));
+  }
+  return id;
 }
 
 void Scheduler::Cancel(uint64_t id) {
-  for (auto& sequence : waiting_) {
-    if (sequence->id == id) sequence->cancelled = true;
+  if (Sequence* sequence = waiting_.Find(id)) {
+    sequence->cancelled = any_cancelled_ = true;
+    return;
   }
   for (auto& sequence : running_) {
     if (sequence->id == id) sequence->cancelled = true;
   }
 }
 
+EngineStats Scheduler::stats() const {
+  EngineStats stats = stats_;
+  stats.waiting = static_cast<int64_t>(waiting_.size());
+  for (const auto& sequence : running_) {
+    if (sequence->done) continue;
+    ++stats.running;
+    if (sequence->state != nullptr) stats.state_bytes += sequence->state->kv.allocated_bytes();
+  }
+  return stats;
+}
+
 Status Scheduler::CheckRequest(const GenerationRequest& request) const {
   const int64_t num_prompt = static_cast<int64_t>(request.prompt.size());
   if (num_prompt == 0) return Fail("prompt: expected at least one token, found none");
-  if (num_prompt >= model_.context_length()) {
-    return Fail("prompt: expected fewer tokens than the context length of {}, found {}",
-                model_.context_length(), num_prompt);
+  if (num_prompt >= model_.context_length() + (request.embed ? 1 : 0)) {
+    return Fail("prompt: expected {} tokens than the context length of {}, found {}",
+                request.embed ? "no more" : "fewer", model_.context_length(), num_prompt);
   }
   for (const int32_t token : request.prompt) {
     if (token >= 0 && token < model_.vocab_size()) continue;
@@ -74,6 +93,7 @@ Status Scheduler::CheckRequest(const GenerationRequest& request) const {
   if (request.constraint != nullptr && request.ignore_eos) {
     return Fail("ignore_eos: expected without a constraint, which says where the output ends");
   }
+  if (request.embed && request.session != nullptr) return Fail("embed: cannot go on with a session");
   if (!request.stop.empty() && tokenizer_ == nullptr) return Fail("stop: this model has no tokenizer");
   return ValidateSampling(request.sampling, model_.vocab_size());
 }
@@ -119,18 +139,31 @@ Status Scheduler::Prepare(Sequence* sequence) {
   return {};
 }
 
+void Scheduler::EndUnwanted() {
+  for (auto& sequence : std::exchange(refused_, {})) {
+    sequence->result.queue_full = true;
+    Finish(sequence.get(), FinishReason::kError,
+           Fail("queue: expected at most {} waiting requests, found as many", options_.max_waiting));
+  }
+  for (auto& sequence : running_) {
+    if (sequence->cancelled) Finish(sequence.get(), FinishReason::kCancelled);
+  }
+  if (std::exchange(any_cancelled_, false)) {
+    for (auto& sequence : waiting_.TakeCancelled()) Finish(sequence.get(), FinishReason::kCancelled);
+  }
+}
+
 void Scheduler::Admit() {
   // A request that fails here may submit another from on_done: never more in one step than were waiting.
   for (size_t n = waiting_.size(); n > 0 && running_.size() < static_cast<size_t>(options_.batch_size); --n) {
-    std::unique_ptr<Sequence> sequence = std::move(waiting_.front());
-    waiting_.pop_front();
-    if (sequence->cancelled) {
-      Finish(sequence.get(), FinishReason::kCancelled);
-      continue;
-    }
+    std::unique_ptr<Sequence> sequence = waiting_.PopFront();
     const Status status = Prepare(sequence.get());
     if (status.ok()) {
       for (Drafter& drafter : drafters_) drafter.controller.OnNewSequence();
+      sequence->result.queue_ms = Milliseconds(Clock::now() - sequence->submitted);
+      sequence->result.expert_type = sequence->request.expert_type;
+      stats_.prompt_tokens += sequence->result.prompt_tokens;
+      stats_.cached_prompt_tokens += sequence->result.cached_prompt_tokens;
       running_.push_back(std::move(sequence));
     } else {
       Finish(sequence.get(), FinishReason::kError, status);
@@ -141,7 +174,7 @@ void Scheduler::Admit() {
 void Scheduler::Draft() {
   std::vector<Sequence*> without;  // sequences that generate and have no drafts yet
   for (const auto& sequence : running_) {
-    if (!sequence->done && sequence->num_computed + 1 == static_cast<int64_t>(sequence->tokens.size())) {
+    if (!sequence->done && !sequence->request.embed && sequence->generates()) {
       without.push_back(sequence.get());
     }
   }
@@ -260,15 +293,47 @@ Status Scheduler::Compute(std::vector<Part>& parts) {
     for (Drafter& drafter : drafters_) {
       drafter.source->OnComputed(state, hidden.first(num_hidden), static_cast<int64_t>(part.tokens.size()));
     }
+    if (sequence.request.embed)
+      Embed(&sequence, hidden.first(num_hidden), static_cast<int64_t>(part.tokens.size()));
     hidden = hidden.subspan(num_hidden);
   }
   return {};
 }
 
-bool Scheduler::Step() {
-  for (auto& sequence : running_) {
-    if (sequence->cancelled) Finish(sequence.get(), FinishReason::kCancelled);
+void Scheduler::CountPass(int64_t num_rows) {
+  int64_t expert_reads = 0;
+  std::vector<bool> read;  // by expert
+  for (const RoutingFeed::Layer& layer : routing_.layers()) {
+    read.clear();
+    for (const int32_t expert : layer.experts) {
+      const auto e = static_cast<size_t>(expert);
+      if (expert >= 0 && e >= read.size()) read.resize(e + 1);
+      if (expert < 0 || read[e]) continue;
+      read[e] = true;
+      ++expert_reads;
+    }
   }
+  const auto count = [&](EngineStats::Passes* passes) {
+    ++passes->passes;
+    passes->rows += num_rows;
+    passes->expert_reads += expert_reads;
+  };
+  count(&stats_.all);
+  if (measured_rows_ > 0) count(&stats_.decode);
+}
+
+void Scheduler::Embed(Sequence* sequence, std::span<const float> hidden, int64_t num_rows) {
+  const size_t width = hidden.size() / static_cast<size_t>(num_rows);
+  sequence->hidden_sum.resize(width);
+  for (size_t i = 0; i < hidden.size(); ++i) sequence->hidden_sum[i % width] += hidden[i];
+  if (sequence->reads_prompt()) return;
+  for (const double sum : sequence->hidden_sum)
+    sequence->result.embedding.push_back(
+        static_cast<float>(sum / static_cast<double>(sequence->num_tokens())));
+}
+
+bool Scheduler::Step() {
+  EndUnwanted();
   RemoveDone();
   Admit();
   Draft();
@@ -278,8 +343,12 @@ bool Scheduler::Step() {
     for (const Part& part : parts) {
       if (!status.ok()) {
         Finish(part.sequence, FinishReason::kError, status);
-      } else if (part.sequence->num_computed == static_cast<int64_t>(part.sequence->tokens.size())) {
-        Advance(part);
+      } else if (part.sequence->num_computed == part.sequence->num_tokens()) {
+        if (part.sequence->request.embed) {
+          Finish(part.sequence, FinishReason::kStop);
+        } else {
+          Advance(part);
+        }
       }
     }
     int64_t num_rows = 0;
@@ -287,6 +356,7 @@ bool Scheduler::Step() {
       CountRouting(part.sequence);
       num_rows += static_cast<int64_t>(part.tokens.size());
     }
+    if (status.ok()) CountPass(num_rows);
     routing_.End(num_rows);
     if (status.ok() && measured_rows_ > 0) pass_costs_.Add(measured_rows_, pass_seconds_);
   }
@@ -381,6 +451,7 @@ void Scheduler::Append(Sequence* sequence, int32_t token, std::span<const float>
   if (result.tokens.empty()) sequence->first_token = sequence->last_token;
   result.tokens.push_back(token);
   sequence->tokens.push_back(token);
+  ++stats_.output_tokens;
   const TokenLogprobs* logprobs = nullptr;
   if (request.num_logprobs >= 0) {
     result.logprobs.push_back(LogprobsOf(logits, token, request.num_logprobs));
@@ -441,6 +512,9 @@ void Scheduler::Finish(Sequence* sequence, FinishReason reason, Status status) {
   sequence->own_state.reset();
   sequence->state = nullptr;
   sequence->done = true;
+  ++(reason == FinishReason::kError       ? result.queue_full ? stats_.queue_full : stats_.failed
+     : reason == FinishReason::kCancelled ? stats_.cancelled
+                                          : stats_.finished);
   if (sequence->request.on_done) sequence->request.on_done(std::move(result));
 }
 

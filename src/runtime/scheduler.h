@@ -11,20 +11,17 @@
 
 #include <chrono>
 #include <cstdint>
-#include <deque>
 #include <memory>
 #include <span>
 #include <vector>
 
 #include "base/result.h"
 #include "deepshock/engine.h"
-#include "runtime/request_routing.h"
+#include "runtime/request_queue.h"
 #include "runtime/routing_feed.h"
-#include "runtime/sampler.h"
-#include "runtime/sequence_state.h"
+#include "runtime/sequence.h"
 #include "runtime/speculation.h"
 #include "runtime/speculation_controller.h"
-#include "runtime/stop_matcher.h"
 #include "runtime/token_model.h"
 #include "text/tokenizer.h"
 
@@ -37,7 +34,8 @@ struct SchedulerOptions {
   int draft_tokens = 3;             // most drafts of a sequence in a step
   bool adapt_drafts = true;         // as many as are found to pay; else always draft_tokens
   std::shared_ptr<const GroupMasks> groups =
-      {};  // the named groups of experts that requests may speak of; may be null
+      {};                   // the named groups of experts that requests may speak of; may be null
+  int64_t max_waiting = 0;  // requests beyond batch_size; more are refused; 0: any number
 };
 
 class Scheduler {
@@ -52,36 +50,20 @@ class Scheduler {
   uint64_t Submit(GenerationRequest request);
   void Cancel(uint64_t id);
   bool Step();
-  int64_t num_requests() const { return static_cast<int64_t>(waiting_.size() + running_.size()); }
+  int64_t num_requests() const {
+    return static_cast<int64_t>(waiting_.size() + refused_.size() + running_.size());
+  }
+  EngineStats stats() const;
 
   // From the next step on (until then) the sink, which must outlive that, gets what counts.
   void AddRoutingSink(RoutingSink* sink) { routing_.AddSink(sink); }
   void RemoveRoutingSink(RoutingSink* sink) { routing_.RemoveSink(sink); }
 
  private:
-  using Clock = std::chrono::steady_clock;
-  struct Sequence {
-    uint64_t id = 0;
-    GenerationRequest request;
-    Clock::time_point submitted, first_token, last_token;
-    bool cancelled = false;
-    bool done = false;
-    std::unique_ptr<SequenceState> own_state;  // unless the request brings a session
-    SequenceState* state = nullptr;
-    std::vector<int32_t> tokens;  // prompt and output
-    std::vector<int32_t> drafts;  // guessed to follow; in the next pass
-    size_t drafter = 0;           // whose guess they are
-    int64_t num_computed = 0;     // tokens in the state, but for drafts that have not been found right
-    int64_t num_counted = 0;      // positions whose routing has counted, in this request or one before
-    int64_t pass_position = 0,
-            pass_row = 0;  // where its part of the last pass begins: position, row of the pass
-    std::unique_ptr<RequestRouting> routing;  // where the request steers or asks
-    std::unique_ptr<Sampler> sampler;
-    std::unique_ptr<StreamDecoder> decoder;
-    StopMatcher stops;
-    GenerationResult result;
-  };
+  using Clock = Sequence::Clock;
 
+  // Ends those that were cancelled or refused.
+  void EndUnwanted();
   // Moves waiting requests into free places. A faulty one is finished at once.
   void Admit();
   Status Prepare(Sequence* sequence);
@@ -97,6 +79,9 @@ class Scheduler {
   Status DraftWith(size_t drafter, int num_drafts, const std::vector<Sequence*>& sequences);
   std::vector<Part> Plan();
   Status Compute(std::vector<Part>& parts);
+  void CountPass(int64_t num_rows);
+  // The prompt's hidden states of this pass; the request ends with the prompt.
+  void Embed(Sequence* sequence, std::span<const float> hidden, int64_t num_rows);
   // Draws as many tokens as one sequence's logits tell, and streams them.
   void Advance(const Part& part);
   // Counts a token that was drawn from logits [V], and streams it.
@@ -117,8 +102,11 @@ class Scheduler {
   const Tokenizer* tokenizer_;
   SchedulerOptions options_;
   uint64_t next_id_ = 1;
-  std::deque<std::unique_ptr<Sequence>> waiting_;
+  RequestQueue waiting_;
+  bool any_cancelled_ = false;                      // of those that wait
+  std::vector<std::unique_ptr<Sequence>> refused_;  // by Submit, to be told in the next step
   std::vector<std::unique_ptr<Sequence>> running_;
+  EngineStats stats_;  // but for what is counted when asked
   ForwardOutput output_;
   RoutingFeed routing_;
   struct Drafter {

@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "experts/routing_counters.h"
 #include "kernels/ops.h"
 #include "model/model.h"
 #include "runtime/test_model.h"
@@ -243,6 +244,90 @@ TEST_F(SchedulerTest, CancelWaitingRunningAndFromTheCallback) {
   EXPECT_EQ(results[3].finish_reason, FinishReason::kCancelled);
   EXPECT_TRUE(results[3].tokens.empty());
   EXPECT_TRUE(results[3].status.ok());
+}
+
+TEST_F(SchedulerTest, ACancelledRequestThatWaitsEndsInTheNextStep) {
+  model_.ends = false;
+  Scheduler scheduler(model_, &tokenizer_, Options(1));
+  int num_cancelled = 0;
+  for (int i = 0; i < 3; ++i) {
+    GenerationRequest request = Request({i}, 50);
+    request.on_done = [&](GenerationResult result) {
+      num_cancelled += result.finish_reason == FinishReason::kCancelled ? 1 : 0;
+    };
+    const uint64_t id = scheduler.Submit(std::move(request));
+    if (i == 2) scheduler.Cancel(id);
+  }
+  scheduler.Step();
+  EXPECT_EQ(num_cancelled, 1);
+  EXPECT_EQ(scheduler.stats().running, 1);
+  EXPECT_EQ(scheduler.stats().waiting, 1);
+  EXPECT_EQ(scheduler.stats().cancelled, 1);
+}
+
+TEST_F(SchedulerTest, AFullQueueRefuses) {
+  SchedulerOptions options = Options(2);
+  options.max_waiting = 3;
+  std::vector<GenerationRequest> requests(8, Request({1}, 3));
+  const std::vector<GenerationResult> results = RunAll(requests, options);
+  for (size_t i = 0; i < results.size(); ++i) {
+    EXPECT_EQ(results[i].status.ok(), i < 5) << i;
+    EXPECT_EQ(results[i].queue_full, i >= 5) << i;
+  }
+  EXPECT_EQ(results[7].status.message(), "queue: expected at most 3 waiting requests, found as many");
+}
+
+TEST_F(SchedulerTest, PrioritiesGoFirstAndEqualsInOrder) {
+  Scheduler scheduler(model_, &tokenizer_, Options(1));
+  std::vector<int> order;
+  const std::vector<int> priorities = {0, 0, 2, -1, 2, 1 << 30, -(1 << 30)};
+  for (size_t i = 0; i < priorities.size(); ++i) {
+    GenerationRequest request = Request({1}, 2);
+    request.priority = priorities[i];
+    request.on_done = [&order, i](GenerationResult) { order.push_back(static_cast<int>(i)); };
+    scheduler.Submit(std::move(request));
+  }
+  while (scheduler.Step()) {
+  }
+  EXPECT_EQ(order, (std::vector<int>{5, 2, 4, 0, 1, 3, 6}));
+}
+
+TEST_F(SchedulerTest, AnEmbeddingIsTheMeanOverThePrompt) {
+  GenerationRequest request = Request({});
+  for (int i = 0; i < static_cast<int>(kContext); ++i) request.prompt.push_back(i % 26);
+  request.embed = true;
+  double sum = 0;
+  for (const int32_t token : request.prompt) sum += token;
+  // Beside others, in chunks; the prompt may fill the context, since nothing follows it.
+  for (const int chunk : {1000, 8, 7}) {
+    const auto results = RunAll({request, Request({1, 2}), request}, Options(3, chunk));
+    for (const size_t i : {size_t{0}, size_t{2}}) {
+      EXPECT_EQ(results[i].finish_reason, FinishReason::kStop) << results[i].status.message();
+      EXPECT_EQ(results[i].embedding, std::vector<float>{static_cast<float>(sum / kContext)});
+      EXPECT_TRUE(results[i].tokens.empty());
+    }
+    EXPECT_TRUE(results[1].embedding.empty());
+  }
+}
+
+TEST_F(SchedulerTest, StatsCountPassesAndTheExpertsThatTheyRead) {
+  model_.ends = false;
+  Scheduler scheduler(model_, &tokenizer_, Options(2));
+  RoutingCounters counters(model_.routing_shape());
+  scheduler.AddRoutingSink(&counters);
+  for (int i = 0; i < 2; ++i) scheduler.Submit(Request({1, 2, 3}, 4));
+  while (scheduler.Step()) {
+  }
+  const EngineStats stats = scheduler.stats();
+  EXPECT_EQ(stats.submitted, 2);
+  EXPECT_EQ(stats.finished, 2);
+  EXPECT_EQ(stats.prompt_tokens, 6);
+  EXPECT_EQ(stats.output_tokens, 8);
+  EXPECT_EQ(stats.all.passes, 1 + 3);
+  EXPECT_EQ(stats.decode.passes, 3);
+  EXPECT_EQ(stats.decode.rows, 6);
+  // Both sequences are the same: two experts in each of two layers.
+  EXPECT_EQ(stats.decode.expert_reads, 3 * 2 * 2);
 }
 
 TEST_F(SchedulerTest, SubmitFromOnDone) {

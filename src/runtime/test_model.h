@@ -29,6 +29,7 @@ class FakeModel final : public TokenModel {
                  ForwardOutput* output) override {
     if (fail) return Fail("the machine is on fire");
     output->logits.clear();
+    output->hidden.clear();
     int64_t num_tokens = 0;
     if (observer != nullptr) Route(chunks, *observer);
     for (const SequenceChunk& chunk : chunks) {
@@ -38,6 +39,7 @@ class FakeModel final : public TokenModel {
       auto* state = reinterpret_cast<float*>(kv.layers[0]);
       for (size_t i = 0; i < chunk.tokens.size(); ++i) {
         state[kPadded * kv.length++] = static_cast<float>(chunk.tokens[i]);
+        output->hidden.push_back(static_cast<float>(chunk.tokens[i]));
         if (chunk.all_logits || i + 1 == chunk.tokens.size()) AddLogits(state, kv.length, output);
       }
     }
