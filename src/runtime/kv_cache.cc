@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/kv_cache.h"
 
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
 #include <utility>
 
@@ -11,27 +13,31 @@
 
 namespace deepshock {
 namespace {
-constexpr int64_t kFirstCapacity = 128;  // tokens
-constexpr size_t kAlignment = 64;        // bytes: a vector register, a cache line
+constexpr int64_t kFirstOpen = 256;  // tokens; then twice as many, so that few calls open all
 
-// What the machine has; more than that is refused before the allocator is asked.
+int64_t PageBytes() {
+  const int64_t bytes = ::sysconf(_SC_PAGESIZE);
+  return bytes > 0 ? bytes : 4096;
+}
+
+// What the machine has; more than that is refused before the system is asked.
 int64_t PhysicalMemory() {
-  const int64_t pages = ::sysconf(_SC_PHYS_PAGES), page_bytes = ::sysconf(_SC_PAGESIZE);
-  return pages > 0 && page_bytes > 0 ? pages * page_bytes : INT64_MAX;
+  const int64_t pages = ::sysconf(_SC_PHYS_PAGES);
+  return pages > 0 ? pages * PageBytes() : INT64_MAX;
 }
 
 int64_t Groups(int64_t num_tokens) { return num_tokens / kKvGroup + (num_tokens % kKvGroup != 0 ? 1 : 0); }
+int64_t RoundUp(int64_t bytes, int64_t unit) { return (bytes + unit - 1) / unit * unit; }
 }  // namespace
 
 KvCache::KvCache(StateSpec spec, int64_t max_tokens, MemoryBudget* budget)
     : spec_(std::move(spec)), max_tokens_(max_tokens), budget_(budget) {
-  layers_.resize(spec_.layers.size());
   view_.type = spec_.type();
   view_.layers.assign(spec_.layers.size(), nullptr);
 }
 
 KvCache::~KvCache() {
-  layers_.clear();
+  if (memory_ != nullptr) ::munmap(memory_, static_cast<size_t>(mapped_bytes_));
   if (budget_ != nullptr) budget_->Return(allocated_bytes());
 }
 
@@ -39,16 +45,6 @@ int64_t KvCache::BytesOf(int64_t capacity) const {
   int64_t bytes = 0;
   for (const KvLayout& layer : spec_.layers) bytes += layer.group_bytes() * Groups(capacity);
   return bytes;
-}
-
-Result<int64_t> KvCache::TakeFromBudget(int64_t num_tokens, int64_t wanted) {
-  if (budget_ == nullptr) return wanted;
-  if (budget_->Take(BytesOf(wanted)).ok()) return wanted;
-  // While it grows, the old memory is there beside the new one.
-  const int64_t least = std::min(Groups(num_tokens) * kKvGroup, max_tokens_);
-  DS_RETURN_IF_ERROR(
-      budget_->Take(BytesOf(least)).WithContext(fmt::format("state of {} tokens", num_tokens)));
-  return least;
 }
 
 Status KvCache::CheckFits(int64_t num_tokens) const {
@@ -68,44 +64,60 @@ Status KvCache::Reserve(int64_t num_tokens) {
   if (num_tokens > max_tokens_) {
     return Fail("state: expected at most {} tokens, the context length, found {}", max_tokens_, num_tokens);
   }
-  const int64_t old_bytes = allocated_bytes();
-  int64_t capacity = std::max(view_.capacity, kFirstCapacity);
-  while (capacity < num_tokens) capacity *= 2;
-  capacity = std::min(capacity, max_tokens_);
-
   DS_RETURN_IF_ERROR(CheckFits(num_tokens));
-  if (budget_ != nullptr && !CheckFits(capacity).ok()) capacity = num_tokens;
-  DS_ASSIGN(capacity, TakeFromBudget(num_tokens, capacity));
-  const Status grown = Grow(capacity);
-  // Of a failed attempt, all that was taken; else what the old memory was.
-  if (budget_ != nullptr) budget_->Return(grown.ok() ? old_bytes : BytesOf(capacity));
-  return grown;
+  const int64_t capacity = std::min(Groups(num_tokens) * kKvGroup, max_tokens_);
+  const int64_t more_bytes = BytesOf(capacity) - allocated_bytes();
+  if (budget_ != nullptr)
+    DS_RETURN_IF_ERROR(budget_->Take(more_bytes).WithContext(fmt::format("state of {} tokens", num_tokens)));
+  const Status opened = Open(capacity);
+  if (opened.ok()) {
+    view_.capacity = capacity;
+  } else if (budget_ != nullptr) {
+    budget_->Return(more_bytes);
+  }
+  return opened;
 }
 
-Status KvCache::Grow(int64_t capacity) {
-  std::vector<Memory> grown(layers_.size());
+Status KvCache::MapAll() {
   int64_t total_bytes = 0;
-  for (size_t layer = 0; layer < layers_.size(); ++layer) {
+  std::vector<int64_t> starts;
+  for (const KvLayout& layer : spec_.layers) {
     int64_t bytes = 0;
-    if (__builtin_mul_overflow(Groups(capacity), spec_.layers[layer].group_bytes(), &bytes) ||
-        __builtin_add_overflow(total_bytes, bytes, &total_bytes)) {
-      return Fail("state: {} tokens do not fit in memory", capacity);
-    }
-    // Left uninitialised on purpose: pages that no token has reached take no memory.
-    const size_t rounded = (static_cast<size_t>(bytes) + kAlignment - 1) / kAlignment * kAlignment;
-    grown[layer].reset(static_cast<std::byte*>(std::aligned_alloc(kAlignment, rounded)));
-    if (grown[layer] == nullptr) {
-      return Fail("state: no memory for {} tokens ({} bytes for layers 0 to {})", capacity, total_bytes,
-                  layer);
+    starts.push_back(total_bytes);
+    if (__builtin_mul_overflow(Groups(max_tokens_), layer.group_bytes(), &bytes) ||
+        bytes > INT64_MAX - PageBytes() ||
+        __builtin_add_overflow(total_bytes, RoundUp(bytes, PageBytes()), &total_bytes)) {
+      return Fail("state: {} tokens do not fit in the address space", max_tokens_);
     }
   }
-  for (size_t layer = 0; layer < layers_.size(); ++layer) {
-    const int64_t bytes = Groups(view_.length) * spec_.layers[layer].group_bytes();
-    if (bytes > 0) std::memcpy(grown[layer].get(), layers_[layer].get(), static_cast<size_t>(bytes));
-    view_.layers[layer] = grown[layer].get();
+  void* memory = ::mmap(nullptr, static_cast<size_t>(total_bytes), PROT_NONE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (memory == MAP_FAILED) {
+    return Fail("state: no address space for {} tokens ({} bytes): {}", max_tokens_, total_bytes,
+                std::strerror(errno));
   }
-  layers_ = std::move(grown);
-  view_.capacity = capacity;
+  // A huge page would take 2 MiB for the first token of each layer.
+  ::madvise(memory, static_cast<size_t>(total_bytes), MADV_NOHUGEPAGE);
+  memory_ = static_cast<std::byte*>(memory);
+  mapped_bytes_ = total_bytes;
+  for (size_t layer = 0; layer < starts.size(); ++layer) view_.layers[layer] = memory_ + starts[layer];
+  return {};
+}
+
+Status KvCache::Open(int64_t num_tokens) {
+  if (memory_ == nullptr) DS_RETURN_IF_ERROR(MapAll());
+  if (num_tokens <= open_tokens_) return {};
+  int64_t wanted = std::max(open_tokens_, kFirstOpen);
+  while (wanted < num_tokens) wanted *= 2;
+  wanted = std::min(wanted, max_tokens_);
+  for (size_t layer = 0; layer < spec_.layers.size(); ++layer) {
+    const int64_t bytes = RoundUp(Groups(wanted) * spec_.layers[layer].group_bytes(), PageBytes());
+    // Where the system promises no more than it has, this is what it counts.
+    if (::mprotect(view_.layers[layer], static_cast<size_t>(bytes), PROT_READ | PROT_WRITE) != 0) {
+      return Fail("state: no memory for {} tokens: {}", wanted, std::strerror(errno));
+    }
+  }
+  open_tokens_ = wanted;
   return {};
 }
 
@@ -114,6 +126,18 @@ void KvCache::Truncate(int64_t length) {
   view_.length = length;
 }
 
-int64_t KvCache::allocated_bytes() const { return BytesOf(view_.capacity); }
+void KvCache::Shrink() {
+  const int64_t capacity = std::min(Groups(view_.length) * kKvGroup, max_tokens_);
+  if (capacity >= view_.capacity) return;
+  const int64_t page = PageBytes(), old_bytes = allocated_bytes();
+  for (size_t layer = 0; layer < spec_.layers.size(); ++layer) {
+    const int64_t group = spec_.layers[layer].group_bytes();
+    const int64_t begin = RoundUp(Groups(capacity) * group, page);
+    const int64_t end = RoundUp(Groups(view_.capacity) * group, page);
+    if (begin < end) ::madvise(view_.layers[layer] + begin, static_cast<size_t>(end - begin), MADV_DONTNEED);
+  }
+  view_.capacity = capacity;
+  if (budget_ != nullptr) budget_->Return(old_bytes - allocated_bytes());
+}
 
 }  // namespace deepshock

@@ -2,9 +2,13 @@
 #include "runtime/kv_cache.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cstdint>
+#include <cstdio>
 #include <cstring>
+#include <memory>
+#include <vector>
 
 namespace deepshock {
 namespace {
@@ -40,23 +44,21 @@ void ExpectTokens(KvCache& cache, const StateSpec& spec, int64_t count) {
   }
 }
 
-TEST(KvCache, GrowsByDoublingAndKeepsWhatIsThere) {
+TEST(KvCache, GrowsByGroupsAndNothingMoves) {
   for (const KvType type : {KvType::kF32, KvType::kBF16, KvType::kQ8}) {
     const StateSpec spec = Spec(type);
     KvCache cache(spec, 1000);
     EXPECT_EQ(cache.view()->type, type);
     EXPECT_EQ(cache.capacity(), 0);
     EXPECT_EQ(cache.allocated_bytes(), 0);
-    int64_t last_capacity = 0;
-    int num_growths = 0;
+    std::vector<std::byte*> layers;
     for (int64_t t = 0; t < 1000; ++t) {
       ASSERT_TRUE(cache.Reserve(t + 1).ok());
-      if (cache.capacity() != last_capacity) ++num_growths;
-      last_capacity = cache.capacity();
+      ASSERT_EQ(cache.capacity(), std::min<int64_t>(1000, t / 32 * 32 + 32));
+      if (t == 0) layers = cache.view()->layers;
       Append(cache, spec);
     }
-    EXPECT_EQ(cache.capacity(), 1000);  // the last doubling stops at the context length
-    EXPECT_EQ(num_growths, 4);          // 128, 256, 512, 1000
+    EXPECT_EQ(cache.view()->layers, layers);
     EXPECT_EQ(cache.allocated_bytes(), 1024 * spec.bytes_per_token());  // whole groups
     for (const std::byte* layer : cache.view()->layers) {
       EXPECT_EQ(reinterpret_cast<uintptr_t>(layer) % 64, 0u);
@@ -65,6 +67,37 @@ TEST(KvCache, GrowsByDoublingAndKeepsWhatIsThere) {
     EXPECT_EQ(cache.Reserve(1001).message(),
               "state: expected at most 1000 tokens, the context length, found 1001");
   }
+}
+
+// A context of a million tokens and many sequences cost address space, and memory only for what they hold.
+TEST(KvCache, ALongContextCostsNothingUntilItIsUsed) {
+  const StateSpec spec{std::vector<KvLayout>(27, {.type = KvType::kBF16, .key_dim = 576})};
+  const auto resident = [] {
+    long pages = 0;
+    std::FILE* file = std::fopen("/proc/self/statm", "r");
+    EXPECT_EQ(std::fscanf(file, "%*d %ld", &pages), 1);
+    std::fclose(file);
+    return pages * ::sysconf(_SC_PAGESIZE);
+  };
+  const int64_t before = resident();
+  std::vector<std::unique_ptr<KvCache>> caches;
+  for (int i = 0; i < 32; ++i) {
+    caches.push_back(std::make_unique<KvCache>(spec, 1 << 20));
+    ASSERT_TRUE(caches.back()->Reserve(64).ok());
+    for (int t = 0; t < 64; ++t) Append(*caches.back(), spec);
+  }
+  // 32 x 64 tokens of 62 KB (128 MB), and up to a page a layer more; not 32 x 1 M tokens, nor huge pages.
+  EXPECT_LT(resident() - before, 32 * (64 * spec.bytes_per_token() + 27 * 8192) + (16 << 20));
+  KvCache& cache = *caches[0];
+  ASSERT_TRUE(cache.Reserve(10000).ok());
+  for (int t = 64; t < 10000; ++t) Append(cache, spec);
+  const int64_t full = resident();
+  cache.Truncate(64);
+  EXPECT_GT(resident(), full - (1 << 20)) << "kept until asked";
+  cache.Shrink();
+  EXPECT_EQ(cache.capacity(), 64);
+  EXPECT_LT(resident(), full - 9000 * spec.bytes_per_token());
+  ExpectTokens(cache, spec, 64);
 }
 
 TEST(KvCache, TypesDifferInSize) {
@@ -99,29 +132,28 @@ TEST(KvCache, TooMuchMemoryIsAnErrorThatChangesNothing) {
 
 TEST(KvCache, TakesItsMemoryFromABudgetAndReturnsIt) {
   const StateSpec spec = Spec();
-  const int64_t of_128 = 128 * spec.bytes_per_token(), of_256 = 2 * of_128,
-                of_320 = 320 * spec.bytes_per_token();
-  FixedBudget budget(of_256 + of_320);
+  const int64_t of_32 = 32 * spec.bytes_per_token();
+  FixedBudget budget(10 * of_32);
   {
     KvCache cache(spec, 1000, &budget), other(spec, 1000, &budget);
     ASSERT_TRUE(cache.Reserve(1).ok());
-    for (int i = 0; i < 100; ++i) Append(cache, spec);
-    ASSERT_TRUE(cache.Reserve(200).ok());
-    EXPECT_EQ(cache.allocated_bytes(), of_256);
-    // Doubling would take 512 tokens' memory; what is asked for fits, whole groups of it, beside the old
-    // memory.
+    EXPECT_EQ(cache.allocated_bytes(), of_32);
+    for (int i = 0; i < 20; ++i) Append(cache, spec);
     ASSERT_TRUE(cache.Reserve(300).ok());
     EXPECT_EQ(cache.capacity(), 320);
-    ExpectTokens(cache, spec, 100);
     const Status too_many = cache.Reserve(321);
-    EXPECT_NE(too_many.message().find("state of 321 tokens: memory: expected at most"), std::string::npos)
+    EXPECT_NE(too_many.message().find("state of 321 tokens: memory: expected at most 0 of the"),
+              std::string::npos)
         << too_many.message();
     EXPECT_EQ(cache.capacity(), 320) << "nothing has changed";
-    ExpectTokens(cache, spec, 100);
-    ASSERT_TRUE(other.Reserve(129).ok()) << "the 256 that the old memory had are free again";
-    EXPECT_FALSE(KvCache(spec, 1000, &budget).Reserve(1).ok());
+    ExpectTokens(cache, spec, 20);
+    EXPECT_FALSE(other.Reserve(1).ok());
+    cache.Shrink();
+    EXPECT_EQ(cache.capacity(), 32);
+    EXPECT_TRUE(other.Reserve(9 * 32).ok());
+    EXPECT_FALSE(cache.Reserve(33).ok());
   }
-  EXPECT_TRUE(budget.Take(of_256 + of_320).ok()) << "all of it came back";
+  EXPECT_TRUE(budget.Take(10 * of_32).ok()) << "all of it came back";
 }
 
 }  // namespace

@@ -28,8 +28,11 @@ void MtpTrack::Drop(int64_t count) {
 }
 
 void SequenceState::Truncate(int64_t length) {
+  // A few groups are soon needed again.
+  constexpr int64_t kKept = 512;  // tokens
   mtp.Drop(kv.length() - length);
   kv.Truncate(length);
+  if (kv.capacity() - length > kKept) kv.Shrink();
   tokens.resize(static_cast<size_t>(length));
 }
 
