@@ -46,8 +46,10 @@ struct EngineOptions {
   // "int8": activations that meet quantised weights are rounded to 8 bits in blocks of 32, and the weights
   // are kept in the layout of the integer kernels. "float32": everything as the reference implementations do.
   std::string activations = "int8";
-  int batch_size = 1;          // sequences computed together
-  int prefill_chunk = 512;     // prompt tokens computed in one pass
+  int batch_size = 1;  // sequences computed together
+  // Tokens of a prompt that are computed in one pass; beside requests that generate, at most so many of all
+  // prompts. Smaller ones let streams wait less and cost speed.
+  int prefill_chunk = 512;
   int64_t context_length = 0;  // at most the model's; 0: the model's
   Speculation speculation = Speculation::kAuto;
   int draft_tokens = 3;  // 1 to kMaxDraftTokens; most that are guessed for one pass
@@ -59,7 +61,7 @@ struct EngineOptions {
   int64_t memory_bytes = 0;
   bool count_routing = true;  // keep routing_counters()
   std::string groups_path;    // of the named groups of experts; empty: the file beside the model, if any
-  int64_t max_waiting = 0;    // requests beyond batch_size that may wait; more end with an error; 0: any number
+  int64_t max_waiting = 0;  // requests beyond batch_size that may wait; more end with an error; 0: any number
   Batching batching = Batching::kFifo;
   double batch_wait_ms = 50;  // how long expert batching may let others pass a request
   // Keeps the state of prompts, so that others that begin the same way need not compute it: so many bytes in
@@ -74,8 +76,8 @@ struct EngineStats {
   int64_t running = 0, waiting = 0;  // requests
   int64_t state_bytes = 0;           // memory of the running requests' keys and values
   int64_t submitted = 0, finished = 0, cancelled = 0, failed = 0, queue_full = 0;  // requests
-  int64_t preemptions = 0;      // running requests put back for lack of memory, to be computed again
-  int64_t prompt_tokens = 0;    // of requests that have begun
+  int64_t preemptions = 0;    // running requests put back for lack of memory, to be computed again
+  int64_t prompt_tokens = 0;  // of requests that have begun
   int64_t cached_prompt_tokens = 0;
   int64_t output_tokens = 0;
   // Passes of the model, their rows, and the distinct experts that each read, summed over layers; of all
@@ -120,7 +122,8 @@ struct ExpertOptions {
 };
 
 struct ExpertReport {
-  bool from_disk = false;  // else all experts are at hand, and warming up touches the pages of the mapped file
+  bool from_disk =
+      false;  // else all experts are at hand, and warming up touches the pages of the mapped file
   std::string policy;
   int64_t wanted = 0, loaded = 0;  // experts to load first, and those of them that are in memory now
   int64_t loaded_bytes = 0;

@@ -25,6 +25,7 @@ namespace {
 
 constexpr int kMaxBatchSize = 4096;
 constexpr int kMaxPrefillChunk = 1 << 16;
+constexpr int kPrefillStep = 512;  // prompt tokens: many rows share the reading of an expert
 
 Status CheckOptions(const EngineOptions& options) {
   const auto check = [](const char* name, int64_t value, int64_t low, int64_t high) {
@@ -40,6 +41,11 @@ Status CheckOptions(const EngineOptions& options) {
   DS_RETURN_IF_ERROR(check("memory_bytes", options.memory_bytes, 0, int64_t{1} << 62));
   DS_RETURN_IF_ERROR(check("draft_tokens", options.draft_tokens, 1, kMaxDraftTokens));
   DS_RETURN_IF_ERROR(check("max_waiting", options.max_waiting, 0, int64_t{1} << 40));
+  DS_RETURN_IF_ERROR(check("prefix_cache_bytes", options.prefix_cache_bytes, 0, int64_t{1} << 62));
+  if (options.prefix_cache_bytes > 0 && options.prefill_chunk % kKvGroup != 0) {
+    return Fail("prefill_chunk: expected a multiple of {} with a prefix cache, found {}", kKvGroup,
+                options.prefill_chunk);
+  }
   return {};
 }
 
@@ -104,14 +110,21 @@ Result<std::unique_ptr<Engine>> Engine::Load(const std::string& path, const Engi
   impl->token_model.emplace(*impl->model, *impl->compute, context_length, kv_type);
   scheduling.draft_tokens = options.draft_tokens;
   scheduling.max_waiting = options.max_waiting;
+  scheduling.prefill_step = kPrefillStep;
   scheduling.adapt_drafts = options.speculation == Speculation::kAuto;
   DS_ASSIGN(DraftSources sources, MakeDraftSources(options.speculation, *impl->token_model));
   const RoutingShape shape = impl->token_model->routing_shape();
   impl->groups_path = options.groups_path.empty() ? FindGroupsPath(path) : options.groups_path;
   DS_ASSIGN(impl->groups, LoadGroupMasks(*impl->model, impl->groups_path, !options.groups_path.empty()));
   scheduling.groups = impl->groups;
+  std::unique_ptr<PrefixCache> prefixes;
+  if (options.prefix_cache_bytes > 0) {
+    prefixes = std::make_unique<PrefixCache>(
+        PrefixCache::Options{options.prefill_chunk, options.prefix_cache_bytes,
+                             impl->token_model->num_draft_layers(), impl->token_model->memory_budget()});
+  }
   impl->scheduler.emplace(*impl->token_model, impl->text.tokenizer.get(), std::move(scheduling),
-                          std::move(sources));
+                          std::move(sources), std::move(prefixes));
   if (options.count_routing && !shape.layers.empty()) {
     impl->counters.emplace(shape, impl->groups->size() > 0 ? impl->groups : nullptr);
     impl->scheduler->AddRoutingSink(&*impl->counters);
@@ -127,7 +140,9 @@ Result<ExpertReport> Engine::PrepareExperts(const ExpertOptions& options) {
   return deepshock::PrepareExperts(*impl_->model, impl_->groups_path, options);
 }
 
-Status Engine::SaveWarmSet(const std::string& path) const { return deepshock::SaveWarmSet(*impl_->model, path); }
+Status Engine::SaveWarmSet(const std::string& path) const {
+  return deepshock::SaveWarmSet(*impl_->model, path);
+}
 
 const std::optional<SamplingOptions>& Engine::recommended_sampling() const {
   return impl_->text.recommended_sampling;

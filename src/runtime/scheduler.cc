@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <limits>
-#include <random>
 #include <utility>
 
 #include "base/check.h"
@@ -16,16 +15,11 @@ double Seconds(std::chrono::steady_clock::duration duration) {
 }
 double Milliseconds(std::chrono::steady_clock::duration duration) { return Seconds(duration) * 1000; }
 
-uint64_t RandomSeed() {
-  std::random_device device;
-  return (static_cast<uint64_t>(device()) << 32) | device();
-}
-
 }  // namespace
 
 Scheduler::Scheduler(TokenModel& model, const Tokenizer* tokenizer, SchedulerOptions options,
-                     DraftSources sources)
-    : model_(model), tokenizer_(tokenizer), options_(std::move(options)) {
+                     DraftSources sources, std::unique_ptr<PrefixCache> prefixes)
+    : model_(model), tokenizer_(tokenizer), options_(std::move(options)), prefixes_(std::move(prefixes)) {
   DS_CHECK(options_.batch_size >= 1 && options_.prefill_chunk >= 1, "scheduler options out of range");
   DS_CHECK(options_.draft_tokens >= 1 && options_.draft_tokens <= kMaxDraftTokens,
            "draft_tokens out of range");
@@ -75,68 +69,8 @@ EngineStats Scheduler::stats() const {
     ++stats.running;
     if (sequence->state != nullptr) stats.state_bytes += sequence->state->kv.allocated_bytes();
   }
+  if (prefixes_ != nullptr) prefixes_->AddStats(&stats.prefix_cache);
   return stats;
-}
-
-Status Scheduler::CheckRequest(const GenerationRequest& request) const {
-  const int64_t num_prompt = static_cast<int64_t>(request.prompt.size());
-  if (num_prompt == 0) return Fail("prompt: expected at least one token, found none");
-  if (num_prompt >= model_.context_length() + (request.embed ? 1 : 0)) {
-    return Fail("prompt: expected {} tokens than the context length of {}, found {}",
-                request.embed ? "no more" : "fewer", model_.context_length(), num_prompt);
-  }
-  for (const int32_t token : request.prompt) {
-    if (token >= 0 && token < model_.vocab_size()) continue;
-    return Fail("prompt: expected token ids 0 to {}, found {}", model_.vocab_size() - 1, token);
-  }
-  if (request.max_tokens < 0) return Fail("max_tokens: expected 1 or more, found {}", request.max_tokens);
-  if (request.constraint != nullptr && request.ignore_eos) {
-    return Fail("ignore_eos: expected without a constraint, which says where the output ends");
-  }
-  if (request.embed && request.session != nullptr) return Fail("embed: cannot go on with a session");
-  if (!request.stop.empty() && tokenizer_ == nullptr) return Fail("stop: this model has no tokenizer");
-  return ValidateSampling(request.sampling, model_.vocab_size());
-}
-
-Status Scheduler::Prepare(Sequence* sequence) {
-  GenerationRequest& request = sequence->request;
-  DS_RETURN_IF_ERROR(CheckRequest(request));
-  DS_ASSIGN(sequence->routing, RequestRouting::Create(request.routing, *options_.groups));
-  DS_ASSIGN(sequence->stops, StopMatcher::Create(request.stop));
-  if (request.session == nullptr) {
-    sequence->own_state =
-        std::make_unique<SequenceState>(model_.state_spec(), model_.context_length(), model_.memory_budget());
-    sequence->state = sequence->own_state.get();
-  } else {
-    auto* state = static_cast<SequenceState*>(request.session);
-    if (state->busy) return Fail("session: another request is using it");
-    sequence->state = state;
-  }
-  SequenceState& state = *sequence->state;
-  state.busy = true;
-  // What other experts computed is another state.
-  std::string routing_key = RoutingKey(request.routing);
-  if (state.routing_key != routing_key) state.Truncate(0);
-  state.routing_key = std::move(routing_key);
-  // What the state already holds of this prompt need not be computed again, but the last token's logits must
-  // be.
-  const auto shared =
-      std::mismatch(state.tokens.begin(), state.tokens.end(), request.prompt.begin(), request.prompt.end());
-  sequence->num_counted = shared.first - state.tokens.begin();
-  const int64_t num_shared = std::min(sequence->num_counted, static_cast<int64_t>(request.prompt.size()) - 1);
-  state.Truncate(num_shared);
-
-  sequence->num_computed = num_shared;
-  sequence->tokens = request.prompt;
-  sequence->result.prompt_tokens = static_cast<int64_t>(request.prompt.size());
-  sequence->result.cached_prompt_tokens = num_shared;
-  sequence->result.seed = request.sampling.seed ? *request.sampling.seed : RandomSeed();
-  sequence->sampler =
-      std::make_unique<Sampler>(request.sampling, sequence->result.seed, request.prompt, request.constraint);
-  if (tokenizer_ != nullptr) {
-    sequence->decoder = std::make_unique<StreamDecoder>(*tokenizer_, !request.keep_special_tokens);
-  }
-  return {};
 }
 
 void Scheduler::EndUnwanted() {
@@ -150,24 +84,6 @@ void Scheduler::EndUnwanted() {
   }
   if (std::exchange(any_cancelled_, false)) {
     for (auto& sequence : waiting_.TakeCancelled()) Finish(sequence.get(), FinishReason::kCancelled);
-  }
-}
-
-void Scheduler::Admit() {
-  // A request that fails here may submit another from on_done: never more in one step than were waiting.
-  for (size_t n = waiting_.size(); n > 0 && running_.size() < static_cast<size_t>(options_.batch_size); --n) {
-    std::unique_ptr<Sequence> sequence = waiting_.PopFront();
-    const Status status = Prepare(sequence.get());
-    if (status.ok()) {
-      for (Drafter& drafter : drafters_) drafter.controller.OnNewSequence();
-      sequence->result.queue_ms = Milliseconds(Clock::now() - sequence->submitted);
-      sequence->result.expert_type = sequence->request.expert_type;
-      stats_.prompt_tokens += sequence->result.prompt_tokens;
-      stats_.cached_prompt_tokens += sequence->result.cached_prompt_tokens;
-      running_.push_back(std::move(sequence));
-    } else {
-      Finish(sequence.get(), FinishReason::kError, status);
-    }
   }
 }
 
@@ -231,33 +147,6 @@ Status Scheduler::DraftWith(size_t drafter, int num_drafts, const std::vector<Se
   return {};
 }
 
-std::vector<Scheduler::Part> Scheduler::Plan() {
-  std::vector<Part> plan;
-  int64_t prefill_tokens = 0;
-  for (const auto& sequence : running_) {
-    if (sequence->done) continue;
-    const int64_t left = static_cast<int64_t>(sequence->tokens.size()) - sequence->num_computed;
-    const int64_t num_tokens = std::min<int64_t>(left, options_.prefill_chunk);
-    if (num_tokens > 1) {
-      // Whole chunks only, and always one, whatever is left of the step's budget.
-      if (prefill_tokens > 0 && prefill_tokens + num_tokens > options_.prefill_chunk) continue;
-      prefill_tokens += num_tokens;
-    }
-    const auto num_drafts = static_cast<int64_t>(sequence->drafts.size());
-    const Status status = sequence->state->kv.Reserve(sequence->num_computed + num_tokens + num_drafts);
-    if (!status.ok()) {
-      Finish(sequence.get(), FinishReason::kError, status);
-      continue;
-    }
-    Part part{sequence.get(), {}, {}};
-    const auto begin = sequence->tokens.begin() + sequence->num_computed;
-    part.tokens.assign(begin, begin + num_tokens);
-    part.tokens.insert(part.tokens.end(), sequence->drafts.begin(), sequence->drafts.end());
-    plan.push_back(std::move(part));
-  }
-  return plan;
-}
-
 Status Scheduler::Compute(std::vector<Part>& parts) {
   std::vector<SequenceChunk> chunks;
   size_t num_tokens = 0;
@@ -296,6 +185,7 @@ Status Scheduler::Compute(std::vector<Part>& parts) {
     if (sequence.request.embed)
       Embed(&sequence, hidden.first(num_hidden), static_cast<int64_t>(part.tokens.size()));
     hidden = hidden.subspan(num_hidden);
+    KeepPrefix(sequence, part.logits);
   }
   return {};
 }
@@ -336,6 +226,7 @@ bool Scheduler::Step() {
   EndUnwanted();
   RemoveDone();
   Admit();
+  RestorePrefixes();
   Draft();
   std::vector<Part> parts = Plan();
   if (!parts.empty()) {
@@ -507,6 +398,7 @@ void Scheduler::Finish(Sequence* sequence, FinishReason reason, Status status) {
   }
   if (sequence->state != nullptr) {
     Settle(sequence);
+    KeepPrefix(*sequence, {});
     sequence->state->busy = false;
   }
   sequence->own_state.reset();

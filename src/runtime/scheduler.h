@@ -2,11 +2,13 @@
 // Scheduler: continuous batching. Owns the requests that wait and the sequences that run; each Step computes
 // one forward pass for all running sequences and hands a finished one's place to the next that waits. A
 // prompt is computed in chunks whose borders depend on that sequence alone, and a step holds whole chunks, so
-// output does not depend on what else is in the batch. A sequence that generates may bring drafts of its next
-// tokens along: each token is drawn from the model's logits as without them, and where it is the next draft,
-// the logits after it are there already. What was computed after a wrong draft leaves the state at once. What
-// the routers chose counts for tokens that stay in a state, once (RoutingFeed). One
-// thread. A request's own fault (an empty or too long prompt, NaN logits) ends that request only.
+// output does not depend on what else is in the batch. Where the states' memory runs out, the sequence that
+// would have come last is put back and computed again later, in the same steps. A sequence that generates may
+// bring drafts of its next tokens along: each token is drawn from the model's logits as without them, and
+// where it is the next draft, the logits after it are there already. What was computed after a wrong draft
+// leaves the state at once. What the routers chose counts for tokens that stay in a state, once
+// (RoutingFeed). One thread. A request's own fault (an empty or too long prompt, NaN logits) ends that
+// request only.
 #pragma once
 
 #include <chrono>
@@ -17,6 +19,7 @@
 
 #include "base/result.h"
 #include "deepshock/engine.h"
+#include "runtime/prefix_cache.h"
 #include "runtime/request_queue.h"
 #include "runtime/routing_feed.h"
 #include "runtime/sequence.h"
@@ -28,14 +31,16 @@
 namespace deepshock {
 
 struct SchedulerOptions {
-  int batch_size = 1;               // sequences that run together
-  int prefill_chunk = 512;          // T of a prompt's chunk, and at most so many prompt tokens a step
+  int batch_size = 1;  // sequences that run together
+  // T of a prompt's chunk, and at most so many prompt tokens in a step beside sequences that generate.
+  int prefill_chunk = 512;
   std::vector<int32_t> eos_tokens;  // generation stops at any of them
   int draft_tokens = 3;             // most drafts of a sequence in a step
   bool adapt_drafts = true;         // as many as are found to pay; else always draft_tokens
   std::shared_ptr<const GroupMasks> groups =
       {};                   // the named groups of experts that requests may speak of; may be null
   int64_t max_waiting = 0;  // requests beyond batch_size; more are refused; 0: any number
+  int prefill_step = 0;     // most prompt tokens in a step when none generates; at least prefill_chunk
 };
 
 class Scheduler {
@@ -43,8 +48,9 @@ class Scheduler {
   // `sources`: who drafts, the cheapest first; each is asked where those before it had no guess. None: no
   // speculation. Without a tokenizer results carry tokens and no text, and stop strings are refused. Both
   // must outlive this.
+  // `prefixes`, with blocks of prefill_chunk tokens: keeps prompts' states for others; may be null.
   Scheduler(TokenModel& model, const Tokenizer* tokenizer, SchedulerOptions options,
-            DraftSources sources = {});
+            DraftSources sources = {}, std::unique_ptr<PrefixCache> prefixes = nullptr);
   ~Scheduler();
 
   uint64_t Submit(GenerationRequest request);
@@ -66,8 +72,30 @@ class Scheduler {
   void EndUnwanted();
   // Moves waiting requests into free places. A faulty one is finished at once.
   void Admit();
+  // Once for each request.
   Status Prepare(Sequence* sequence);
   Status CheckRequest(const GenerationRequest& request) const;
+  // Gives it a state with room for all its tokens, and what is known of them already.
+  Status Start(Sequence* sequence);
+  Status OpenState(Sequence* sequence);
+  void RestorePrefix(Sequence* sequence);
+  bool UsesPrefixes(const Sequence& sequence) const;
+  // For those that went on beside others that compute the same.
+  void RestorePrefixes();
+  void KeepPrefix(const Sequence& sequence, std::span<const float> logits);
+
+  // Memory for the state; of the prefix cache's where there is no other.
+  Status Reserve(Sequence* sequence, int64_t num_tokens);
+  // For what a sequence computes next; fails where others would have to be put back.
+  Status ReserveNext(Sequence* sequence);
+  // Those that compute in this step, the first in rank first. Others are put back for them.
+  std::vector<Sequence*> ReserveAll();
+  void PutBack(Sequence* sequence);
+  // Of a prompt, to the next border; of what was generated before it was put back, as few as drafts are
+  // checked together, which are computed as one is.
+  int64_t NextTokens(const Sequence& sequence) const;
+  // Whose prompts' chunks come into this step.
+  std::vector<Sequence*> PlanPrompts(const std::vector<Sequence*>& sequences);
   // What a sequence computes in this step, and what came out.
   struct Part {
     Sequence* sequence;
@@ -109,6 +137,8 @@ class Scheduler {
   EngineStats stats_;  // but for what is counted when asked
   ForwardOutput output_;
   RoutingFeed routing_;
+  std::unique_ptr<PrefixCache> prefixes_;
+  bool oldest_prompt_next_ = true;
   struct Drafter {
     std::unique_ptr<DraftSource> source;
     SpeculationController controller;

@@ -51,6 +51,8 @@ class FakeModel final : public TokenModel {
   int64_t vocab_size() const override { return kVocab; }
   int64_t context_length() const override { return kContext; }
   RoutingShape routing_shape() const override { return {8, 2, {1, 2}}; }
+  bool depends_on_chunks() const override { return chunks_matter; }
+  MemoryBudget* memory_budget() const override { return budget; }
 
   static std::vector<int32_t> Experts(int layer, int32_t token, int64_t position) {
     const auto first = static_cast<int32_t>((token + layer + position) % 8);
@@ -85,6 +87,8 @@ class FakeModel final : public TokenModel {
 
   bool ends = true;
   bool fail = false;
+  bool chunks_matter = true;
+  MemoryBudget* budget = nullptr;
   int64_t nan_at = -1;  // a sequence of this length gets a NaN
   std::vector<size_t> batch_sizes;
   std::vector<int64_t> token_counts;

@@ -25,6 +25,11 @@ class TokenModel {
   // What its routers are made for; a dense model has none.
   virtual RoutingShape routing_shape() const { return {}; }
   virtual StateSpec state_spec() const = 0;
+  // The last so many of its layers are those of multi-token prediction.
+  virtual int num_draft_layers() const { return 0; }
+  // Whether a token's result, bit by bit, may depend on which tokens were computed in the same pass for its
+  // sequence. Then only what was cut the same way is the same.
+  virtual bool depends_on_chunks() const { return true; }
   virtual int64_t vocab_size() const = 0;
   virtual int64_t context_length() const = 0;
   // What the states of sequences take their memory from; null: no limit.
@@ -54,6 +59,11 @@ class LoadedModel final : public TokenModel {
   bool has_mtp() const override { return model_.has_mtp(); }
   RoutingShape routing_shape() const override { return RoutingShapeOf(model_.spec()); }
   StateSpec state_spec() const override { return model_.state_spec(kv_type_); }
+  int num_draft_layers() const override { return static_cast<int>(model_.weights().mtp.size()); }
+  // MLA computes many rows of a sequence with keys and values expanded, and few in latent space.
+  bool depends_on_chunks() const override {
+    return model_.spec().attention.kind == AttentionKind::kLatent;
+  }
   int64_t vocab_size() const override { return model_.spec().vocab_size; }
   int64_t context_length() const override { return context_length_; }
   MemoryBudget* memory_budget() const override { return model_.memory().budget.get(); }

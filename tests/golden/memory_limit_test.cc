@@ -182,36 +182,36 @@ TEST_F(MemoryLimitTest, AFileThatShrinksEndsRequestsAndIsForgivenWhenItIsBack) {
   EXPECT_EQ(model->memory().store->stats().capacity, num_experts_ / 4);
 }
 
-TEST_F(MemoryLimitTest, ARequestWhoseStateDoesNotFitEndsAloneAndItsMemoryComesBack) {
+TEST_F(MemoryLimitTest, RequestsWaitForMemoryAndOneThatCannotFitEndsAlone) {
   const auto model = Load(always_ + 8 * slot_bytes_ + (3 << 20));  // states of some 1100 tokens
   ASSERT_NE(model, nullptr);
   Compute compute(BestKernels(), pool_);
   LoadedModel token_model(*model, compute, model->spec().context_length, KvType::kBF16);
   const int64_t capacity = model->memory().store->stats().capacity;
   for (int round = 0; round < 2; ++round) {
-    Scheduler scheduler(token_model, nullptr, {4, 512, {}, 3, false});
-    std::vector<GenerationResult> results;
-    for (int i = 0; i < 4; ++i) {
+    Scheduler scheduler(token_model, nullptr, {5, 512, {}, 3, false});
+    std::vector<GenerationResult> results(5);
+    for (int i = 0; i < 5; ++i) {
       GenerationRequest request;
-      for (int t = 0; t < 400; ++t) request.prompt.push_back((t * 31 + i * 7) % 500);
+      for (int t = 0; t < (i == 2 ? 1900 : 400); ++t) request.prompt.push_back((t * 31 + i * 7) % 500);
       request.max_tokens = 80;
       request.ignore_eos = true;
       request.sampling.temperature = 0;
-      request.on_done = [&](GenerationResult result) { results.push_back(std::move(result)); };
+      request.on_done = [&results, i](GenerationResult result) {
+        results[static_cast<size_t>(i)] = std::move(result);
+      };
       scheduler.Submit(std::move(request));
     }
-    while (scheduler.Step()) {
+    int64_t most_running = 0;
+    while (scheduler.Step()) most_running = std::max(most_running, scheduler.stats().running);
+    EXPECT_EQ(most_running, 2) << "the limit was not felt";
+    for (size_t i = 0; i < results.size(); ++i) {
+      EXPECT_EQ(results[i].status.ok(), i != 2) << results[i].status.message();
+      EXPECT_EQ(results[i].tokens.size(), i == 2 ? 0u : 80u);
     }
-    ASSERT_EQ(results.size(), 4u);
-    int num_failed = 0;
-    for (const GenerationResult& result : results) {
-      if (result.status.ok()) continue;
-      ++num_failed;
-      EXPECT_NE(result.status.message().find("tokens: memory: expected at most"), std::string::npos)
-          << result.status.message();
-    }
-    EXPECT_GT(num_failed, 0) << "the limit was not felt";
-    EXPECT_LT(num_failed, 4);
+    EXPECT_NE(results[2].status.message().find("state of 1901 tokens: memory: expected at most"),
+              std::string::npos)
+        << results[2].status.message();
     EXPECT_EQ(model->memory().store->stats().capacity, capacity) << "states gave back what they took";
   }
 }
