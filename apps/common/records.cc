@@ -3,7 +3,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "apps/common/routing_report.h"
+#include "runtime/routing_json.h"
 
 namespace deepshock {
 namespace {

@@ -141,6 +141,7 @@ struct ModelInfo {
   std::string name;          // what the checkpoint calls itself; may be empty
   int64_t vocab_size = 0;
   int64_t context_length = 0;  // tokens of prompt and output together
+  int64_t embedding_length = 0;  // numbers of GenerationResult::embedding
 };
 
 // What a conversation leaves in the model's memory. Made by Engine::NewSession; dies before its engine.
@@ -173,12 +174,20 @@ class Engine {
   // A prompt to be continued: the text's tokens, after the begin-of-sequence token where the model wants one.
   // "<|...|>" in the text that is a special token becomes that token.
   std::vector<int32_t> EncodePrompt(std::string_view text) const;
-  // A conversation through the chat template. `messages` as in OpenAI's API; `tools` an array or null.
+  // The text alone, without a begin-of-sequence token.
+  std::vector<int32_t> EncodeText(std::string_view text) const;
+  // A conversation through the chat template. `messages` as in OpenAI's API; `tools` an array or null;
+  // `variables` an object or null: what else the template is given ("enable_thinking").
   Result<std::vector<int32_t>> EncodeChat(const nlohmann::ordered_json& messages,
-                                          const nlohmann::ordered_json& tools) const;
+                                          const nlohmann::ordered_json& tools,
+                                          const nlohmann::ordered_json* variables = nullptr) const;
   // Success when the model has a chat template; the error tells that it has none, or why it does not compile.
   Status ChatTemplateStatus() const;
   std::string Decode(std::span<const int32_t> tokens) const;
+  // The bytes that one token stands for, perhaps a part of a character; empty for an unknown id.
+  std::string TokenBytes(int32_t token) const;
+  // The Jinja source of the chat template; empty where there is none.
+  std::string_view ChatTemplateSource() const;
 
   std::unique_ptr<Session> NewSession() const;
 

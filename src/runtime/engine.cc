@@ -99,7 +99,7 @@ Result<std::unique_ptr<Engine>> Engine::Load(const std::string& path, const Engi
   DS_ASSIGN(impl->text, LoadModelText(path));
   const ModelSpec& spec = impl->model->spec();
   DS_ASSIGN(const int64_t context_length, ContextLength(options, *impl->model));
-  impl->info = {spec.architecture, spec.name, spec.vocab_size, context_length};
+  impl->info = {spec.architecture, spec.name, spec.vocab_size, context_length, spec.hidden};
 
   SchedulerOptions scheduling;
   scheduling.batch_size = options.batch_size;
@@ -153,8 +153,20 @@ std::vector<int32_t> Engine::EncodePrompt(std::string_view text) const {
 }
 
 Result<std::vector<int32_t>> Engine::EncodeChat(const nlohmann::ordered_json& messages,
-                                                const nlohmann::ordered_json& tools) const {
-  return impl_->text.EncodeChat(messages, tools);
+                                                const nlohmann::ordered_json& tools,
+                                                const nlohmann::ordered_json* variables) const {
+  return impl_->text.EncodeChat(messages, tools, variables);
+}
+
+std::vector<int32_t> Engine::EncodeText(std::string_view text) const {
+  return impl_->text.tokenizer->Encode(text);
+}
+
+std::string Engine::TokenBytes(int32_t token) const { return impl_->text.tokenizer->TokenBytes(token); }
+
+std::string_view Engine::ChatTemplateSource() const {
+  const auto source = impl_->text.template_sources.find("default");
+  return source != impl_->text.template_sources.end() ? std::string_view(source->second) : std::string_view();
 }
 
 Status Engine::ChatTemplateStatus() const {

@@ -319,7 +319,8 @@ std::vector<int32_t> ModelText::EncodePrompt(std::string_view text) const {
 }
 
 Result<std::vector<int32_t>> ModelText::EncodeChat(const OrderedJson& messages,
-                                                   const OrderedJson& tools) const {
+                                                   const OrderedJson& tools,
+                                                   const OrderedJson* more) const {
   DS_RETURN_IF_ERROR(CheckMessages(messages));
   const bool has_tools = tools.is_array() && !tools.empty();
   const ChatTemplate* used =
@@ -327,6 +328,7 @@ Result<std::vector<int32_t>> ModelText::EncodeChat(const OrderedJson& messages,
   if (used == nullptr) return template_status;
   // The variables that transformers' apply_chat_template passes.
   OrderedJson variables = OrderedJson::object();
+  if (more != nullptr && more->is_object()) variables = *more;
   for (const auto& [name, content] : special_tokens) variables[name] = content;
   variables["messages"] = messages;
   variables["tools"] = has_tools ? tools : OrderedJson();

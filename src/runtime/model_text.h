@@ -36,8 +36,10 @@ struct ModelText {
   std::optional<SamplingOptions> recommended_sampling;
 
   std::vector<int32_t> EncodePrompt(std::string_view text) const;
+  // As Engine::EncodeChat.
   Result<std::vector<int32_t>> EncodeChat(const nlohmann::ordered_json& messages,
-                                          const nlohmann::ordered_json& tools) const;
+                                          const nlohmann::ordered_json& tools,
+                                          const nlohmann::ordered_json* variables = nullptr) const;
 };
 
 // `path` as Model::Load takes it.
