@@ -28,6 +28,7 @@ class App;
 namespace deepshock {
 
 Command AddRun(CLI::App& program);
+Command AddServe(CLI::App& program);
 Command AddInspect(CLI::App& program);
 Command AddVerify(CLI::App& program);
 Command AddEval(CLI::App& program);

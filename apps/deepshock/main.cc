@@ -14,11 +14,12 @@ int main(int argc, char** argv) {
       "Examples:\n"
       "  deepshock run                                   chat with the embedded default model\n"
       "  deepshock run MODEL --prompt \"Hello\"            answer once\n"
+      "  deepshock serve MODEL                           answer OpenAI's and Anthropic's clients over HTTP\n"
       "  deepshock inspect MODEL                         tell what a model is and what it needs\n"
       "  deepshock experts list                          the embedded model's named groups of experts\n"
       "deepshock COMMAND --help tells a command's options.");
   std::vector<deepshock::Command> commands = {
-      deepshock::AddRun(app),    deepshock::AddInspect(app), deepshock::AddVerify(app),
+      deepshock::AddRun(app),    deepshock::AddServe(app),   deepshock::AddInspect(app), deepshock::AddVerify(app),
       deepshock::AddEval(app),   deepshock::AddConvert(app), deepshock::AddSynth(app),
       deepshock::AddRepack(app), deepshock::AddBench(app),
   };
