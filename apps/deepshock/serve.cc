@@ -77,7 +77,8 @@ std::string NameOf(const std::string& path) {
   return file.extension() == ".gguf" ? file.stem().string() : file.filename().string();
 }
 
-Result<std::shared_ptr<ServedModel>> LoadServedModel(const ServeCommandOptions& options, const std::string& given_name,
+Result<std::shared_ptr<ServedModel>> LoadServedModel(const ServeCommandOptions& options,
+                                                     const std::string& given_name,
                                                      const std::string& model) {
   DS_ASSIGN(const std::string path, FindModelArgument(model));
   DS_ASSIGN(const EngineOptions engine_options, MakeEngineOptions(options));
@@ -87,8 +88,8 @@ Result<std::shared_ptr<ServedModel>> LoadServedModel(const ServeCommandOptions& 
   GenerationRequest defaults;
   defaults.sampling = engine->recommended_sampling().value_or(SamplingOptions());
   DS_RETURN_IF_ERROR(ApplyGenerationFlags(options.generation, &defaults));
-  return std::make_shared<ServedModel>(given_name.empty() ? NameOf(path) : given_name, path, std::move(engine),
-                                       std::move(defaults.sampling));
+  return std::make_shared<ServedModel>(given_name.empty() ? NameOf(path) : given_name, path,
+                                       std::move(engine), std::move(defaults.sampling));
 }
 
 Result<AccessOptions> MakeAccess(const ServeCommandOptions& options) {
@@ -119,8 +120,10 @@ std::string Quoted(const std::string& text) {
 
 std::string Timestamp() {
   const auto now = std::chrono::system_clock::now();
-  const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(now.time_since_epoch()).count() % 1000;
-  return fmt::format("{:%Y-%m-%dT%H:%M:%S}.{:03}Z", fmt::gmtime(std::chrono::system_clock::to_time_t(now)), ms);
+  const auto ms =
+      std::chrono::duration_cast<std::chrono::milliseconds>(now.time_since_epoch()).count() % 1000;
+  return fmt::format("{:%Y-%m-%dT%H:%M:%S}.{:03}Z", fmt::gmtime(std::chrono::system_clock::to_time_t(now)),
+                     ms);
 }
 
 std::string JsonLine(const CallLog& entry) {
@@ -128,14 +131,15 @@ std::string JsonLine(const CallLog& entry) {
       R"({{"time": "{}", "id": {}, "remote": {}, "key": {}, "method": {}, "path": {}, "status": {}, "model": {}, )"
       R"("choices": {}, "prompt_tokens": {}, "cached_prompt_tokens": {}, "output_tokens": {}, "queue_ms": {:.1f}, )"
       R"("first_token_ms": {:.1f}, "total_ms": {:.1f}, "client_left": {}, "error": {}}})",
-      Timestamp(), Quoted(entry.id), Quoted(entry.remote), Quoted(entry.key), Quoted(entry.method), Quoted(entry.path),
-      entry.status, Quoted(entry.model), entry.choices, entry.prompt_tokens, entry.cached_prompt_tokens,
-      entry.output_tokens, entry.queue_ms, entry.first_token_ms, entry.total_ms, entry.client_left,
-      Quoted(entry.error));
+      Timestamp(), Quoted(entry.id), Quoted(entry.remote), Quoted(entry.key), Quoted(entry.method),
+      Quoted(entry.path), entry.status, Quoted(entry.model), entry.choices, entry.prompt_tokens,
+      entry.cached_prompt_tokens, entry.output_tokens, entry.queue_ms, entry.first_token_ms, entry.total_ms,
+      entry.client_left, Quoted(entry.error));
 }
 
 std::string TextLine(const CallLog& entry) {
-  std::string line = fmt::format("{} {} {} {} {}", Timestamp(), entry.remote, entry.status, entry.method, entry.path);
+  std::string line =
+      fmt::format("{} {} {} {} {}", Timestamp(), entry.remote, entry.status, entry.method, entry.path);
   if (entry.choices > 0) {
     line += fmt::format(" {} -> {} tokens, first after {:.0f} ms", entry.prompt_tokens, entry.output_tokens,
                         entry.first_token_ms);
@@ -190,18 +194,20 @@ Result<int> Serve(const ServeCommandOptions& options) {
   if (!options.quiet) {
     const bool tls = !http.certificate.empty();
     const bool v6 = http.host.find(':') != std::string::npos;
-    std::fprintf(stderr, "%s is served at %s://%s%s%s:%d\n", SafeForTerminal(name).c_str(), tls ? "https" : "http",
-                 v6 ? "[" : "", http.host.c_str(), v6 ? "]" : "", listener->port());
+    std::fprintf(stderr, "%s is served at %s://%s%s%s:%d\n", SafeForTerminal(name).c_str(),
+                 tls ? "https" : "http", v6 ? "[" : "", http.host.c_str(), v6 ? "]" : "", listener->port());
     const bool loopback = http.host == "localhost" || http.host == "::1" || http.host.rfind("127.", 0) == 0;
     if (open && !loopback) {
-      PrintWarning("everybody who reaches this address may use the model: no API key is asked for (--api_key)");
+      PrintWarning(
+          "everybody who reaches this address may use the model: no API key is asked for (--api_key)");
     } else if (!open && !loopback && !tls) {
       PrintWarning("keys and texts go over the network as they are: no certificate (--tls_certificate)");
     }
   }
   while (!Interrupted()) std::this_thread::sleep_for(kPoll);
   server.SetDraining();
-  if (!options.quiet) std::fprintf(stderr, "stopping: requests under way may end within %g s\n", options.drain_seconds);
+  if (!options.quiet)
+    std::fprintf(stderr, "stopping: requests under way may end within %g s\n", options.drain_seconds);
   const bool drained =
       listener->Stop(std::chrono::milliseconds(static_cast<int64_t>(options.drain_seconds * 1000)));
   Status saved;
@@ -220,7 +226,8 @@ void AddServerOptions(CLI::App* app, ServeCommandOptions* options) {
   app->add_option("--name", options->name, "What requests call the model (default: its file's name)");
   app->add_option("--api_key,--api-key", options->api_keys,
                   "Ask for this key; several may be given. Better in $DEEPSHOCK_API_KEY or a file");
-  app->add_option("--api_keys,--api-keys", options->api_keys_file, "File of keys and their limits (docs/server.md)")
+  app->add_option("--api_keys,--api-keys", options->api_keys_file,
+                  "File of keys and their limits (docs/server.md)")
       ->type_name("FILE.json");
   app->add_option("--requests_per_minute,--requests-per-minute", options->limits.requests_per_minute,
                   "Limit of each --api_key, or of all together without keys (default: none)");
@@ -228,10 +235,14 @@ void AddServerOptions(CLI::App* app, ServeCommandOptions* options) {
                   "The same for requests under way");
   app->add_option("--max_connections,--max-connections", options->http.max_connections, "More get status 503")
       ->capture_default_str();
-  app->add_option("--max_body,--max-body", options->max_body, "Largest request")->type_name("SIZE")->capture_default_str();
-  app->add_option("--tls_certificate,--tls-certificate", options->http.certificate, "Serve HTTPS")->type_name("FILE.pem");
+  app->add_option("--max_body,--max-body", options->max_body, "Largest request")
+      ->type_name("SIZE")
+      ->capture_default_str();
+  app->add_option("--tls_certificate,--tls-certificate", options->http.certificate, "Serve HTTPS")
+      ->type_name("FILE.pem");
   app->add_option("--tls_key,--tls-key", options->http.key, "The certificate's key")->type_name("FILE.pem");
-  app->add_option("--cors", options->cors, "Origins whose pages may use the server; \"*\": any")->type_name("ORIGIN");
+  app->add_option("--cors", options->cors, "Origins whose pages may use the server; \"*\": any")
+      ->type_name("ORIGIN");
   app->add_option("--log", options->log, "A line for each request on stderr: text, json or off")
       ->capture_default_str()
       ->check(CLI::IsMember({"text", "json", "off"}));
@@ -244,7 +255,8 @@ void AddSchedulingOptions(CLI::App* app, ServeCommandOptions* options) {
   app->add_option("--batch_size,--batch-size", options->batch_size, "Most requests computed together")
       ->capture_default_str()
       ->check(CLI::Range(1, 4096));
-  app->add_option("--max_waiting,--max-waiting", options->max_waiting, "Requests beyond that which may wait; more get 503")
+  app->add_option("--max_waiting,--max-waiting", options->max_waiting,
+                  "Requests beyond that which may wait; more get 503")
       ->capture_default_str();
   app->add_option("--prefill_chunk,--prefill-chunk", options->prefill_chunk,
                   "Tokens of a prompt that are computed between two tokens of those who are being answered")
@@ -252,7 +264,8 @@ void AddSchedulingOptions(CLI::App* app, ServeCommandOptions* options) {
       ->check(CLI::Range(1, 65536));
   app->add_option("--context", options->context, "Longest prompt and output together (default: the model's)")
       ->type_name("N");
-  app->add_option("--batching", options->batching, "fifo, or expert: requests that use the same experts run together")
+  app->add_option("--batching", options->batching,
+                  "fifo, or expert: requests that use the same experts run together")
       ->capture_default_str()
       ->check(CLI::IsMember({"fifo", "expert"}));
   app->add_option("--batch_wait_ms,--batch-wait-ms", options->batch_wait_ms,
@@ -271,7 +284,8 @@ void AddSchedulingOptions(CLI::App* app, ServeCommandOptions* options) {
 
 Command AddServe(CLI::App& program) {
   auto options = std::make_shared<ServeCommandOptions>();
-  CLI::App* app = program.add_subcommand("serve", "Serve a model over HTTP to OpenAI's and Anthropic's clients");
+  CLI::App* app =
+      program.add_subcommand("serve", "Serve a model over HTTP to OpenAI's and Anthropic's clients");
   app->add_option("MODEL", options->model, std::string(kModelHelp) + " (default: the embedded tiny-moe)");
   AddServerOptions(app, options.get());
   AddSchedulingOptions(app, options.get());

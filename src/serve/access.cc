@@ -31,7 +31,8 @@ Result<std::array<uint8_t, 32>> ParseHex(const std::string& text) {
     if (c >= 'a' && c <= 'f') return c - 'a' + 10;
     return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
   };
-  if (text.size() != 64) return Fail("sha256: expected 64 hexadecimal digits, found {} characters", text.size());
+  if (text.size() != 64)
+    return Fail("sha256: expected 64 hexadecimal digits, found {} characters", text.size());
   for (size_t i = 0; i < 32; ++i) {
     const int high = digit(text[2 * i]), low = digit(text[2 * i + 1]);
     if (high < 0 || low < 0) return Fail("sha256: expected hexadecimal digits, found others");
@@ -59,7 +60,8 @@ Result<ApiKey> ReadKey(const Json& json) {
       key.admin = value.get<bool>();
     } else {
       return Fail(
-          "\"{}\": expected name, key or sha256 (strings), requests_per_minute, max_concurrent (0 or more), admin "
+          "\"{}\": expected name, key or sha256 (strings), requests_per_minute, max_concurrent (0 or more), "
+          "admin "
           "(true or false), found something else",
           name);
     }
@@ -120,7 +122,8 @@ ApiStatus Access::Identify(std::string_view secret, const std::string& remote, C
     if (guesses != guesses_.end() && now - guesses->second.since > kGuessWindow) {
       guesses_.erase(guesses);
     } else if (guesses != guesses_.end() && guesses->second.count >= kMaxGuesses) {
-      return ApiError{429, "too many wrong API keys from this address; wait a minute", "", "too_many_wrong_keys"};
+      return ApiError{429, "too many wrong API keys from this address; wait a minute", "",
+                      "too_many_wrong_keys"};
     }
   }
   const auto digest = Digest(secret);
@@ -130,7 +133,8 @@ ApiStatus Access::Identify(std::string_view secret, const std::string& remote, C
   }
   if (caller->key != nullptr) return {};
   if (secret.empty()) {
-    return ApiError{401, "expected an API key, as \"Authorization: Bearer KEY\", found none", "", "invalid_api_key"};
+    return ApiError{401, "expected an API key, as \"Authorization: Bearer KEY\", found none", "",
+                    "invalid_api_key"};
   }
   const std::lock_guard lock(mutex_);
   if (guesses_.size() >= kMaxAddresses) {
@@ -162,8 +166,10 @@ ApiStatus Access::Enter(const Caller& caller, Clock::time_point now, std::unique
     }
     usage.filled = now;
     if (usage.tokens < 1) {
-      *retry_after = std::max(1, static_cast<int>(std::ceil((1 - usage.tokens) * 60 / limits.requests_per_minute)));
-      return ApiError{429, fmt::format("requests a minute: expected at most {:g}", limits.requests_per_minute), "",
+      *retry_after =
+          std::max(1, static_cast<int>(std::ceil((1 - usage.tokens) * 60 / limits.requests_per_minute)));
+      return ApiError{429,
+                      fmt::format("requests a minute: expected at most {:g}", limits.requests_per_minute), "",
                       "rate_limit_exceeded"};
     }
     usage.tokens -= 1;

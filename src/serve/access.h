@@ -56,9 +56,11 @@ class Access {
     size_t index = 0;  // of its limits
   };
   // 401 without the right key, 429 for an address with too many wrong ones lately.
-  ApiStatus Identify(std::string_view secret, const std::string& remote, Clock::time_point now, Caller* caller);
+  ApiStatus Identify(std::string_view secret, const std::string& remote, Clock::time_point now,
+                     Caller* caller);
   // 429 over the caller's limits. `retry_after`: seconds, set with it.
-  ApiStatus Enter(const Caller& caller, Clock::time_point now, std::unique_ptr<Lease>* lease, int* retry_after);
+  ApiStatus Enter(const Caller& caller, Clock::time_point now, std::unique_ptr<Lease>* lease,
+                  int* retry_after);
   bool is_open() const { return options_.keys.empty(); }
 
  private:

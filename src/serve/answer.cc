@@ -11,8 +11,8 @@ namespace {
 // was taken lives until its last answer is given.
 class Running : public std::enable_shared_from_this<Running> {
  public:
-  Running(std::shared_ptr<Call> call, std::shared_ptr<ServedModel> model, std::shared_ptr<AnswerWriter> writer,
-          size_t num_choices)
+  Running(std::shared_ptr<Call> call, std::shared_ptr<ServedModel> model,
+          std::shared_ptr<AnswerWriter> writer, size_t num_choices)
       : call_(std::move(call)), model_(std::move(model)), writer_(std::move(writer)), left_(num_choices) {}
 
   void Start(std::vector<GenerationRequest> requests) {
@@ -93,8 +93,8 @@ ApiError ErrorOf(const GenerationResult& result) {
   return error;
 }
 
-ApiStatus StartAnswer(std::shared_ptr<Call> call, std::shared_ptr<ServedModel> model, const ChatRequest& request,
-                      AnswerPlan plan, std::shared_ptr<AnswerWriter> writer) {
+ApiStatus StartAnswer(std::shared_ptr<Call> call, std::shared_ptr<ServedModel> model,
+                      const ChatRequest& request, AnswerPlan plan, std::shared_ptr<AnswerWriter> writer) {
   const int64_t context = model->engine().info().context_length;
   const bool chat = request.messages != nullptr;
   std::vector<GenerationRequest> requests;
@@ -102,9 +102,9 @@ ApiStatus StartAnswer(std::shared_ptr<Call> call, std::shared_ptr<ServedModel> m
     const auto num_tokens = static_cast<int64_t>(prompt.size());
     if (num_tokens == 0) return InvalidField("prompt", "expected at least one token, found none");
     if (num_tokens >= context) {
-      ApiError error = InvalidField(chat ? "messages" : "prompt",
-                                    "expected fewer tokens than the model's context of {}, found {}", context,
-                                    num_tokens);
+      ApiError error =
+          InvalidField(chat ? "messages" : "prompt",
+                       "expected fewer tokens than the model's context of {}, found {}", context, num_tokens);
       error.code = "context_length_exceeded";
       return error;
     }

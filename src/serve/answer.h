@@ -14,8 +14,8 @@
 
 namespace deepshock {
 
-// Called on the engine's thread, one call at a time; must be quick. It writes to the call's reply, and ends it
-// in Finish or Fail, whichever comes, once.
+// Called on the engine's thread, one call at a time; must be quick. It writes to the call's reply, and ends
+// it in Finish or Fail, whichever comes, once.
 class AnswerWriter {
  public:
   virtual ~AnswerWriter() = default;
@@ -41,8 +41,8 @@ struct AnswerPlan {
 // Runs request.num_choices generations of each prompt: choice p * num_choices + i is number i of prompt p.
 // With a seed the first uses it and each further one the next higher. When the client leaves, all are
 // cancelled. An error here was found before anything ran; `writer` is not called then.
-ApiStatus StartAnswer(std::shared_ptr<Call> call, std::shared_ptr<ServedModel> model, const ChatRequest& request,
-                      AnswerPlan plan, std::shared_ptr<AnswerWriter> writer);
+ApiStatus StartAnswer(std::shared_ptr<Call> call, std::shared_ptr<ServedModel> model,
+                      const ChatRequest& request, AnswerPlan plan, std::shared_ptr<AnswerWriter> writer);
 
 // What an engine's error is to a client.
 ApiError ErrorOf(const GenerationResult& result);

@@ -7,7 +7,8 @@
 
 namespace deepshock {
 
-Call::Call(HttpRequest request, std::shared_ptr<HttpReply> reply, std::string id, HttpHeaders headers, Log log)
+Call::Call(HttpRequest request, std::shared_ptr<HttpReply> reply, std::string id, HttpHeaders headers,
+           Log log)
     : request_(std::move(request)),
       reply_(std::move(reply)),
       id_(std::move(id)),
@@ -44,7 +45,7 @@ void Call::Send(HttpResponse response) {
 void Call::SendError(const ApiError& error) {
   NoteError(error);
   HttpResponse response{error.status, error_style == ErrorStyle::kAnthropic ? AnthropicErrorBody(error, id_)
-                                                                             : OpenAiErrorBody(error)};
+                                                                            : OpenAiErrorBody(error)};
   if (error.status == 401) response.headers.emplace_back("WWW-Authenticate", "Bearer");
   Send(std::move(response));
 }
@@ -55,7 +56,8 @@ void Call::BeginEvents() {
     entry_.status = 200;
   }
   // The last one keeps nginx from collecting events.
-  reply_->Begin({200, "", "text/event-stream", WithOwn({{"Cache-Control", "no-cache"}, {"X-Accel-Buffering", "no"}})});
+  reply_->Begin(
+      {200, "", "text/event-stream", WithOwn({{"Cache-Control", "no-cache"}, {"X-Accel-Buffering", "no"}})});
 }
 
 void Call::NoteError(const ApiError& error) {

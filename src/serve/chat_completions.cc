@@ -56,7 +56,8 @@ class ChatWriter : public AnswerWriter {
     ChatChoice& choice = choices_[index];
     std::vector<OutputEvent> events;
     choice.output->Push(token.text, &events);
-    if (token.logprobs != nullptr) choice.logprobs.push_back(TokenLogprobsJson(model_->engine(), *token.logprobs));
+    if (token.logprobs != nullptr)
+      choice.logprobs.push_back(TokenLogprobsJson(model_->engine(), *token.logprobs));
     const bool reasons = !choice.has_content && choice.calls.empty() && !choice.reasoning.empty();
     if (reasons && token.token >= 0) ++choice.reasoning_tokens;
     Take(index, events);
@@ -177,7 +178,8 @@ class StreamedChat final : public ChatWriter {
   void Finish() override {
     Begin();
     if (with_usage_) {
-      call_->reply().Write(fmt::format("data: {}\"choices\": [], \"usage\": {}}}\n\n", head_, UsageJson(usage_)));
+      call_->reply().Write(
+          fmt::format("data: {}\"choices\": [], \"usage\": {}}}\n\n", head_, UsageJson(usage_)));
     }
     call_->reply().Write("data: [DONE]\n\n");
     call_->reply().End();
@@ -233,9 +235,10 @@ class StreamedChat final : public ChatWriter {
 
   void End(size_t index) override {
     const ChatChoice& choice = choices_[index];
-    std::string chunk = fmt::format(R"({}"choices": [{{"index": {}, "delta": {{}}, "logprobs": null, )"
-                                    R"("finish_reason": "{}"}}], "deepshock": [{}]}})",
-                                    head_, index, choice.Reason(), DeepshockJson(model_->engine(), choice.result));
+    std::string chunk =
+        fmt::format(R"({}"choices": [{{"index": {}, "delta": {{}}, "logprobs": null, )"
+                    R"("finish_reason": "{}"}}], "deepshock": [{}]}})",
+                    head_, index, choice.Reason(), DeepshockJson(model_->engine(), choice.result));
     call_->reply().Write("data: " + chunk + "\n\n");
   }
 
@@ -247,7 +250,8 @@ class StreamedChat final : public ChatWriter {
 
   void Write(size_t index, std::string_view delta, const std::string& logprobs, const char* reason) {
     call_->reply().Write(
-        fmt::format("data: {}\"choices\": [{{\"index\": {}, \"delta\": {}, \"logprobs\": {}, \"finish_reason\": {}}}]}}\n\n",
+        fmt::format("data: {}\"choices\": [{{\"index\": {}, \"delta\": {}, \"logprobs\": {}, "
+                    "\"finish_reason\": {}}}]}}\n\n",
                     head_, index, delta, logprobs.empty() ? "null" : logprobs, reason));
   }
 
@@ -275,7 +279,8 @@ void HandleChatCompletions(Server& server, std::shared_ptr<Call> call) {
   } else {
     writer = std::make_shared<WholeChat>(call, model, request, prompt.output);
   }
-  if (error = StartAnswer(call, model, request, std::move(plan), std::move(writer)); error) call->SendError(*error);
+  if (error = StartAnswer(call, model, request, std::move(plan), std::move(writer)); error)
+    call->SendError(*error);
 }
 
 }  // namespace deepshock

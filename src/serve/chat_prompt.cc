@@ -33,7 +33,8 @@ ApiStatus EncodeConversation(const ServedModel& model, const ChatRequest& reques
   return {};
 }
 
-ApiStatus MakeConstraint(const std::shared_ptr<ServedModel>& model, const ChatRequest& request, AnswerPlan* plan) {
+ApiStatus MakeConstraint(const std::shared_ptr<ServedModel>& model, const ChatRequest& request,
+                         AnswerPlan* plan) {
   const std::string forced = request.messages != nullptr ? ForcedCallSchema(request) : "";
   if (request.response_format.kind == ResponseFormat::Kind::kText && forced.empty()) return {};
   (void)model;

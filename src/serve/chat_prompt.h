@@ -24,6 +24,7 @@ ApiStatus EncodeConversation(const ServedModel& model, const ChatRequest& reques
 
 // What holds the answer to request.response_format, or to a call that is required; empty: nothing. 400 for a
 // schema that is not supported.
-ApiStatus MakeConstraint(const std::shared_ptr<ServedModel>& model, const ChatRequest& request, AnswerPlan* plan);
+ApiStatus MakeConstraint(const std::shared_ptr<ServedModel>& model, const ChatRequest& request,
+                         AnswerPlan* plan);
 
 }  // namespace deepshock

@@ -36,10 +36,10 @@ class LogprobLists {
   // What was added since the last time.
   std::string Take() {
     if (empty()) return "null";
-    std::string json =
-        fmt::format(R"({{"tokens": [{}], "token_logprobs": [{}], "top_logprobs": [{}], "text_offset": [{}]}})",
-                    std::exchange(tokens_, {}), std::exchange(numbers_, {}), std::exchange(top_, {}),
-                    std::exchange(offsets_, {}));
+    std::string json = fmt::format(
+        R"({{"tokens": [{}], "token_logprobs": [{}], "top_logprobs": [{}], "text_offset": [{}]}})",
+        std::exchange(tokens_, {}), std::exchange(numbers_, {}), std::exchange(top_, {}),
+        std::exchange(offsets_, {}));
     return json;
   }
 
@@ -58,11 +58,12 @@ class CompletionWriter final : public AnswerWriter {
         with_usage_(request.stream_usage),
         num_choices_(static_cast<size_t>(request.num_choices)),
         choices_(request.prompts.size() * num_choices_) {
-    for (size_t i = 0; i < choices_.size() && !echoes.empty(); ++i) choices_[i].text = echoes[i / num_choices_];
+    for (size_t i = 0; i < choices_.size() && !echoes.empty(); ++i)
+      choices_[i].text = echoes[i / num_choices_];
     std::string name;
     AppendJsonString(model_->name, &name);
-    head_ = fmt::format(R"({{"id": "{}", "object": "text_completion", "created": {}, "model": {}, )", NewId("cmpl-"),
-                        std::time(nullptr), name);
+    head_ = fmt::format(R"({{"id": "{}", "object": "text_completion", "created": {}, "model": {}, )",
+                        NewId("cmpl-"), std::time(nullptr), name);
   }
 
   bool Token(size_t index, const StreamedToken& token) override {
@@ -87,7 +88,8 @@ class CompletionWriter final : public AnswerWriter {
     if (stream_) {
       Begin();
       if (with_usage_) {
-        call_->reply().Write(fmt::format("data: {}\"choices\": [], \"usage\": {}}}\n\n", head_, UsageJson(usage_)));
+        call_->reply().Write(
+            fmt::format("data: {}\"choices\": [], \"usage\": {}}}\n\n", head_, UsageJson(usage_)));
       }
       call_->reply().Write("data: [DONE]\n\n");
       return call_->reply().End();
@@ -132,7 +134,8 @@ class CompletionWriter final : public AnswerWriter {
   }
   void Write(size_t index, const std::string& reason, const std::string& more) {
     Begin();
-    call_->reply().Write(fmt::format("data: {}\"choices\": [{}]{}}}\n\n", head_, ChoiceJson(index, reason), more));
+    call_->reply().Write(
+        fmt::format("data: {}\"choices\": [{}]{}}}\n\n", head_, ChoiceJson(index, reason), more));
   }
 
   std::shared_ptr<Call> call_;
@@ -161,7 +164,8 @@ void HandleCompletions(Server& server, std::shared_ptr<Call> call) {
     if (request.echo) echoes.push_back(prompt.text ? *prompt.text : model->engine().Decode(prompt.tokens));
   }
   auto writer = std::make_shared<CompletionWriter>(call, model, request, std::move(echoes));
-  if (error = StartAnswer(call, model, request, std::move(plan), std::move(writer)); error) call->SendError(*error);
+  if (error = StartAnswer(call, model, request, std::move(plan), std::move(writer)); error)
+    call->SendError(*error);
 }
 
 }  // namespace deepshock

@@ -26,8 +26,9 @@ struct EmbeddingOptions {
 std::string Base64(const std::vector<float>& values) {
   const size_t bytes = values.size() * sizeof(float);
   std::string text((bytes + 2) / 3 * 4 + 1, '\0');
-  const int length = EVP_EncodeBlock(reinterpret_cast<unsigned char*>(text.data()),
-                                     reinterpret_cast<const unsigned char*>(values.data()), static_cast<int>(bytes));
+  const int length =
+      EVP_EncodeBlock(reinterpret_cast<unsigned char*>(text.data()),
+                      reinterpret_cast<const unsigned char*>(values.data()), static_cast<int>(bytes));
   text.resize(static_cast<size_t>(length));
   return text;
 }
@@ -64,12 +65,13 @@ class EmbeddingWriter final : public AnswerWriter {
   void Finish() override {
     std::string json = R"({"object": "list", "data": [)";
     for (size_t i = 0; i < embeddings_.size(); ++i) {
-      json += fmt::format(R"({}{{"object": "embedding", "index": {}, "embedding": {}}})", i > 0 ? ", " : "", i,
-                          embeddings_[i]);
+      json += fmt::format(R"({}{{"object": "embedding", "index": {}, "embedding": {}}})", i > 0 ? ", " : "",
+                          i, embeddings_[i]);
     }
     json += R"(], "model": )";
     AppendJsonString(model_->name, &json);
-    call_->SendJson(json + fmt::format(R"(, "usage": {{"prompt_tokens": {0}, "total_tokens": {0}}}}})", num_tokens_));
+    call_->SendJson(
+        json + fmt::format(R"(, "usage": {{"prompt_tokens": {0}, "total_tokens": {0}}}}})", num_tokens_));
   }
   void Fail(const ApiError& error) override { call_->SendError(error); }
 
@@ -84,7 +86,8 @@ class EmbeddingWriter final : public AnswerWriter {
 ApiStatus ReadTokens(const FieldJson& value, const std::string& param, CompletionPrompt* prompt) {
   for (size_t i = 0; i < value.size(); ++i) {
     int64_t token = 0;
-    if (ApiStatus error = ReadInteger(value[i], fmt::format("{}[{}]", param, i), 0, INT32_MAX, &token)) return error;
+    if (ApiStatus error = ReadInteger(value[i], fmt::format("{}[{}]", param, i), 0, INT32_MAX, &token))
+      return error;
     prompt->tokens.push_back(static_cast<int32_t>(token));
   }
   return {};
@@ -96,7 +99,8 @@ ApiStatus ReadInput(const FieldJson& value, const std::string& param, std::vecto
     inputs->push_back({value.get<std::string>(), {}});
     return {};
   }
-  if (!value.is_array() || value.empty()) return WrongType(param, "a string, a list of strings or token ids", value);
+  if (!value.is_array() || value.empty())
+    return WrongType(param, "a string, a list of strings or token ids", value);
   if (value[0].is_number()) return ReadTokens(value, param, &inputs->emplace_back());
   if (value.size() > kMaxInputs) {
     return InvalidField(param, "expected at most {} inputs, found {}", kMaxInputs, value.size());
@@ -125,18 +129,24 @@ void HandleEmbeddings(Server& server, std::shared_ptr<Call> call) {
     error = ReadFields(
         json, "",
         {{"model", [&](const FieldJson& v, const std::string& p) { return ReadField(v, p, &request.model); }},
-         {"input", [&](const FieldJson& v, const std::string& p) { return ReadInput(v, p, &request.prompts); }},
+         {"input",
+          [&](const FieldJson& v, const std::string& p) { return ReadInput(v, p, &request.prompts); }},
          {"encoding_format",
-          [&](const FieldJson& v, const std::string& p) { return ReadChoice(v, p, {"float", "base64"}, &format); }},
+          [&](const FieldJson& v, const std::string& p) {
+            return ReadChoice(v, p, {"float", "base64"}, &format);
+          }},
          {"dimensions",
           [&](const FieldJson& v, const std::string& p) {
             return ReadInteger(v, p, 1, 1 << 20, &options.dimensions);
           }},
          {"priority",
-          [&](const FieldJson& v, const std::string& p) -> ApiStatus { return ReadExtension(p, v, &request); }},
+          [&](const FieldJson& v, const std::string& p) -> ApiStatus {
+            return ReadExtension(p, v, &request);
+          }},
          {"user", IgnoreField}});
   }
-  if (!error && request.prompts.empty()) error = InvalidField("input", "expected text or token ids, found none");
+  if (!error && request.prompts.empty())
+    error = InvalidField("input", "expected text or token ids, found none");
   std::shared_ptr<ServedModel> model;
   if (!error) error = server.models().Find(request.model, &model);
   if (!error && options.dimensions > model->engine().info().embedding_length) {
@@ -151,7 +161,8 @@ void HandleEmbeddings(Server& server, std::shared_ptr<Call> call) {
     plan.prompts.push_back(input.text ? model->engine().EncodePrompt(*input.text) : std::move(input.tokens));
   }
   auto writer = std::make_shared<EmbeddingWriter>(call, model, options, plan.prompts.size());
-  if (error = StartAnswer(call, model, request, std::move(plan), std::move(writer)); error) call->SendError(*error);
+  if (error = StartAnswer(call, model, request, std::move(plan), std::move(writer)); error)
+    call->SendError(*error);
 }
 
 }  // namespace deepshock

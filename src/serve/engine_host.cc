@@ -73,7 +73,8 @@ uint64_t EngineHost::Submit(GenerationRequest request) {
   const uint64_t ticket = impl_->next_ticket++;
   ++impl_->num_requests;
   // Both run on the thread, within the engine's Step: the host's Impl outlives them.
-  request.on_done = [impl = impl_.get(), ticket, on_done = std::move(request.on_done)](GenerationResult result) {
+  request.on_done = [impl = impl_.get(), ticket,
+                     on_done = std::move(request.on_done)](GenerationResult result) {
     impl->ids.erase(ticket);
     --impl->num_requests;
     if (on_done) on_done(std::move(result));

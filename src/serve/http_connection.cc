@@ -53,7 +53,9 @@ class Reply final : public HttpReply {
   }
   void Send(HttpResponse response) override {
     if (ended_.exchange(true)) return;
-    Post([response = std::move(response)](auto& c, uint64_t n) mutable { c.SendWhole(n, std::move(response)); });
+    Post([response = std::move(response)](auto& c, uint64_t n) mutable {
+      c.SendWhole(n, std::move(response));
+    });
   }
   void Begin(HttpResponse head) override {
     Post([head = std::move(head)](auto& c, uint64_t n) { c.BeginAnswer(n, head); });
@@ -72,8 +74,10 @@ class Reply final : public HttpReply {
   template <typename Action>
   void Post(Action action) {
     if (connection_->stopped()) return;
-    asio::post(connection_->executor(), [connection = connection_, number = number_,
-                                         action = std::move(action)]() mutable { action(*connection, number); });
+    asio::post(connection_->executor(),
+               [connection = connection_, number = number_, action = std::move(action)]() mutable {
+                 action(*connection, number);
+               });
   }
 
   std::shared_ptr<HttpConnection<Stream>> connection_;
@@ -85,7 +89,10 @@ class Reply final : public HttpReply {
 
 template <typename Stream>
 HttpConnection<Stream>::HttpConnection(Stream stream, std::shared_ptr<HttpShared> shared, bool too_many)
-    : shared_(std::move(shared)), stream_(std::move(stream)), timer_(stream_.get_executor()), too_many_(too_many) {
+    : shared_(std::move(shared)),
+      stream_(std::move(stream)),
+      timer_(stream_.get_executor()),
+      too_many_(too_many) {
   boost::system::error_code error;
   const auto endpoint = Lowest(stream_).remote_endpoint(error);
   if (!error) remote_ = endpoint.address().to_string();
@@ -166,8 +173,8 @@ void HttpConnection<Stream>::NextRequest() {
   parser_->body_limit(shared_->options.max_body_bytes);
   SetDeadline(shared_->options.head_timeout);
   if (too_many_) {
-    Reject(shared_->handler.Fault(503, fmt::format("too many connections: expected at most {}",
-                                                   shared_->options.max_connections)));
+    Reject(shared_->handler.Fault(
+        503, fmt::format("too many connections: expected at most {}", shared_->options.max_connections)));
   }
 }
 
@@ -176,9 +183,10 @@ void HttpConnection<Stream>::Read() {
   if (reading_ || closed_) return;
   if (state_ == State::kAnswering && buffer_.size() >= kMaxAheadBytes) return;
   reading_ = true;
-  stream_.async_read_some(
-      buffer_.prepare(kReadBytes),
-      [self = this->shared_from_this()](boost::system::error_code error, size_t n) { self->OnRead(error, n); });
+  stream_.async_read_some(buffer_.prepare(kReadBytes),
+                          [self = this->shared_from_this()](boost::system::error_code error, size_t n) {
+                            self->OnRead(error, n);
+                          });
 }
 
 template <typename Stream>
@@ -279,9 +287,9 @@ template <typename Stream>
 std::string HttpConnection<Stream>::HeadText(const HttpResponse& response,
                                              std::optional<size_t> body_bytes) const {
   const auto status = static_cast<http::status>(response.status);
-  std::string text = fmt::format("HTTP/1.1 {} {}\r\nServer: deepshock\r\nDate: {:%a, %d %b %Y %H:%M:%S} GMT\r\n",
-                                 response.status, View(http::obsolete_reason(status)),
-                                 fmt::gmtime(std::time(nullptr)));
+  std::string text =
+      fmt::format("HTTP/1.1 {} {}\r\nServer: deepshock\r\nDate: {:%a, %d %b %Y %H:%M:%S} GMT\r\n",
+                  response.status, View(http::obsolete_reason(status)), fmt::gmtime(std::time(nullptr)));
   if (!response.content_type.empty()) text += fmt::format("Content-Type: {}\r\n", response.content_type);
   for (const auto& [name, value] : response.headers) text += fmt::format("{}: {}\r\n", name, OneLine(value));
   if (body_bytes) {

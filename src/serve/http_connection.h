@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // HttpConnection: one client, from accept to close. Everything happens on the connection's strand. A read is
-// always outstanding, so that a client that goes away while its answer is computed is noticed at once; what it
-// sends meanwhile waits in the buffer, up to a limit. Only http_server.cc includes this.
+// always outstanding, so that a client that goes away while its answer is computed is noticed at once; what
+// it sends meanwhile waits in the buffer, up to a limit. Only http_server.cc includes this.
 #pragma once
 
 #include <atomic>

@@ -103,33 +103,37 @@ class Server final : public HttpServer {
                           asio::ssl::context::no_tlsv1_1,
                       error);
     if (!error) tls_->use_certificate_chain_file(options.certificate, error);
-    if (error) return Fail("{}: cannot use it as a certificate (PEM): {}", options.certificate, error.message());
+    if (error)
+      return Fail("{}: cannot use it as a certificate (PEM): {}", options.certificate, error.message());
     tls_->use_private_key_file(options.key, asio::ssl::context::pem, error);
-    if (error) return Fail("{}: cannot use it as the certificate's key (PEM): {}", options.key, error.message());
+    if (error)
+      return Fail("{}: cannot use it as the certificate's key (PEM): {}", options.key, error.message());
     return {};
   }
 
   void Accept() {
-    acceptor_.async_accept(asio::make_strand(io_), [this](boost::system::error_code error, tcp::socket socket) {
-      if (!acceptor_.is_open() || shared_->stopping) return;
-      if (error) {
-        // Out of descriptors, most likely: those that end make room.
-        pause_.expires_after(kAcceptPause);
-        pause_.async_wait([this](boost::system::error_code stopped) {
-          if (!stopped) Accept();
-        });
-        return;
-      }
-      Add(std::move(socket));
-      Accept();
-    });
+    acceptor_.async_accept(asio::make_strand(io_),
+                           [this](boost::system::error_code error, tcp::socket socket) {
+                             if (!acceptor_.is_open() || shared_->stopping) return;
+                             if (error) {
+                               // Out of descriptors, most likely: those that end make room.
+                               pause_.expires_after(kAcceptPause);
+                               pause_.async_wait([this](boost::system::error_code stopped) {
+                                 if (!stopped) Accept();
+                               });
+                               return;
+                             }
+                             Add(std::move(socket));
+                             Accept();
+                           });
   }
 
   void Add(tcp::socket socket) {
     const bool too_many = shared_->num_connections >= shared_->options.max_connections;
     std::shared_ptr<HttpConnectionBase> connection;
     if (tls_) {
-      connection = std::make_shared<HttpConnection<TlsStream>>(TlsStream(std::move(socket), *tls_), shared_, too_many);
+      connection =
+          std::make_shared<HttpConnection<TlsStream>>(TlsStream(std::move(socket), *tls_), shared_, too_many);
     } else {
       connection = std::make_shared<HttpConnection<PlainStream>>(std::move(socket), shared_, too_many);
     }
@@ -173,7 +177,8 @@ class Server final : public HttpServer {
 
 }  // namespace
 
-Result<std::unique_ptr<HttpServer>> HttpServer::Start(const HttpServerOptions& options, HttpHandler& handler) {
+Result<std::unique_ptr<HttpServer>> HttpServer::Start(const HttpServerOptions& options,
+                                                      HttpHandler& handler) {
   auto server = std::make_unique<Server>(options, handler);
   DS_RETURN_IF_ERROR(server->Open());
   return std::unique_ptr<HttpServer>(std::move(server));

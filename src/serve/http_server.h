@@ -23,8 +23,8 @@ struct HttpServerOptions {
   size_t max_header_bytes = 32u << 10;
   size_t max_body_bytes = 32u << 20;
   int max_connections = 4096;
-  std::chrono::milliseconds head_timeout{30'000};   // from the connection, or the last answer, to a whole head
-  std::chrono::milliseconds body_timeout{60'000};   // for the whole body
+  std::chrono::milliseconds head_timeout{30'000};  // from the connection, or the last answer, to a whole head
+  std::chrono::milliseconds body_timeout{60'000};  // for the whole body
   std::chrono::milliseconds write_timeout{60'000};  // without a byte taken by a client that has bytes to take
   size_t max_unsent_bytes = 8u << 20;  // of an answer that is not read; then its client is sent away
   std::string certificate, key;        // files in PEM format: TLS; both or neither

@@ -39,7 +39,9 @@ class TestHandler final : public HttpHandler {
       arrived.notify_all();
     }
   }
-  HttpResponse Fault(int status, const std::string& message) override { return {status, message, "text/plain"}; }
+  HttpResponse Fault(int status, const std::string& message) override {
+    return {status, message, "text/plain"};
+  }
 
   std::shared_ptr<HttpReply> WaitForHeld() {
     std::unique_lock lock(mutex);
@@ -131,8 +133,9 @@ TEST_F(HttpServerTest, RefusesWhatIsMalformedOrTooLarge) {
   EXPECT_EQ(Status(Ask("POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nff\r\n" +
                        std::string(255, 'x') + "\r\n0\r\n\r\n")),
             "HTTP/1.1 413 Payload Too Large");
-  EXPECT_EQ(Status(Ask("POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd")),
-            "HTTP/1.1 400 Bad Request");
+  EXPECT_EQ(
+      Status(Ask("POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd")),
+      "HTTP/1.1 400 Bad Request");
   EXPECT_EQ(Status(Ask(Get("/echo", "Connection: close\r\n"))), "HTTP/1.1 200 OK");
 }
 
@@ -271,12 +274,14 @@ TEST(HttpServerStart, SaysWhyItCannot) {
   options.certificate = "/missing.pem";
   EXPECT_NE(HttpServer::Start(options, handler).message().find("expected both"), std::string::npos);
   options.key = "/missing.pem";
-  EXPECT_NE(HttpServer::Start(options, handler).message().find("/missing.pem: cannot use it"), std::string::npos);
+  EXPECT_NE(HttpServer::Start(options, handler).message().find("/missing.pem: cannot use it"),
+            std::string::npos);
   options.certificate = options.key = "";
   const auto first = HttpServer::Start(options, handler);
   ASSERT_TRUE(first.ok());
   options.port = (*first)->port();
-  EXPECT_NE(HttpServer::Start(options, handler).message().find("cannot listen on 127.0.0.1"), std::string::npos);
+  EXPECT_NE(HttpServer::Start(options, handler).message().find("cannot listen on 127.0.0.1"),
+            std::string::npos);
 }
 
 }  // namespace

@@ -22,9 +22,9 @@ struct ServedModel {
 
   const std::string name;  // what requests call it
   const std::string path;
-  const int64_t created;            // Unix time
-  const SamplingOptions sampling;   // for requests that do not say
-  const ChatFormat format;     // of its chat template
+  const int64_t created;           // Unix time
+  const SamplingOptions sampling;  // for requests that do not say
+  const ChatFormat format;         // of its chat template
   EngineHost host;
   const Engine& engine() const { return host.engine(); }
 };

@@ -46,9 +46,10 @@ void HandleLoadModel(Server& server, std::shared_ptr<Call> call) {
   std::string name, path;
   ApiStatus error = ParseBody(call->request().body, &json);
   if (!error) {
-    error = ReadFields(json, "",
-                       {{"id", [&](const FieldJson& v, const std::string& p) { return ReadField(v, p, &name); }},
-                        {"path", [&](const FieldJson& v, const std::string& p) { return ReadField(v, p, &path); }}});
+    error = ReadFields(
+        json, "",
+        {{"id", [&](const FieldJson& v, const std::string& p) { return ReadField(v, p, &name); }},
+         {"path", [&](const FieldJson& v, const std::string& p) { return ReadField(v, p, &path); }}});
   }
   if (!error && path.empty()) error = InvalidField("path", "expected a model's file or folder, found none");
   if (!error && !server.options().load_model) {

@@ -159,7 +159,8 @@ std::optional<HttpResponse> Server::Refuse(const HttpRequest& head) {
   }
   Access::Caller caller;
   if (const ApiStatus error = Identify(head, &caller)) return refuse(*error);
-  if (route->who == Route::Who::kAdmin && !(caller.key != nullptr ? caller.key->admin : IsLoopback(head.remote))) {
+  if (route->who == Route::Who::kAdmin &&
+      !(caller.key != nullptr ? caller.key->admin : IsLoopback(head.remote))) {
     return refuse(Forbidden(caller.key != nullptr ? "expected an API key that may administer the server"
                                                   : "expected an API key, or a client on the same machine"));
   }
@@ -181,12 +182,13 @@ void Server::Handle(HttpRequest request, std::shared_ptr<HttpReply> reply) {
                                        if (log) log(entry);
                                      });
   if (preflight) {
-    return call->Send({204,
-                       "",
-                       "",
-                       {{"Access-Control-Allow-Methods", "GET, POST"},
-                        {"Access-Control-Allow-Headers", "authorization, content-type, x-api-key, anthropic-version"},
-                        {"Access-Control-Max-Age", "3600"}}});
+    return call->Send(
+        {204,
+         "",
+         "",
+         {{"Access-Control-Allow-Methods", "GET, POST"},
+          {"Access-Control-Allow-Headers", "authorization, content-type, x-api-key, anthropic-version"},
+          {"Access-Control-Max-Age", "3600"}}});
   }
   if (missing) {
     if (!allowed.empty()) {

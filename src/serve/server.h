@@ -25,7 +25,8 @@ struct ServerOptions {
   std::vector<std::string> cors_origins;
   Call::Log log;
   // Loads a model for POST /v1/admin/models; empty: models cannot be loaded while the server runs.
-  std::function<Result<std::shared_ptr<ServedModel>>(const std::string& name, const std::string& path)> load_model;
+  std::function<Result<std::shared_ptr<ServedModel>>(const std::string& name, const std::string& path)>
+      load_model;
 };
 
 // Sums over the calls that have ended, for /metrics.

@@ -16,8 +16,8 @@ struct Metric {
 };
 
 void AppendHead(const Metric& metric, std::string* text) {
-  *text += fmt::format("# HELP deepshock_{} {}\n# TYPE deepshock_{} {}\n", metric.name, metric.help, metric.name,
-                       metric.type);
+  *text += fmt::format("# HELP deepshock_{} {}\n# TYPE deepshock_{} {}\n", metric.name, metric.help,
+                       metric.name, metric.type);
 }
 
 void AppendValue(const Metric& metric, double value, std::string* text) {
@@ -30,7 +30,8 @@ void AppendServer(const ServerCounts& counts, std::string* text) {
       {{"http_requests_total", "counter", "Requests that have ended."}, &counts.requests},
       {{"http_errors_total", "counter", "Requests that the server failed."}, &counts.errors},
       {{"http_refused_total", "counter", "Requests that were refused: status 400 to 499."}, &counts.refused},
-      {{"http_clients_left_total", "counter", "Requests whose clients left before the end."}, &counts.clients_left},
+      {{"http_clients_left_total", "counter", "Requests whose clients left before the end."},
+       &counts.clients_left},
       {{"http_requests_under_way", "gauge", "Requests being answered now."}, &counts.under_way},
       {{"prompt_tokens_total", "counter", "Tokens of prompts."}, &counts.prompt_tokens},
       {{"cached_prompt_tokens_total", "counter", "Of these, found in the prefix cache."},
@@ -103,7 +104,8 @@ void HandleHealth(Server&, std::shared_ptr<Call> call) { call->SendJson(R"({"sta
 void HandleReady(Server& server, std::shared_ptr<Call> call) {
   const bool loaded = !server.models().All().empty();
   if (loaded && !server.draining()) return call->SendJson(R"({"status": "ready"})");
-  call->SendError({503, server.draining() ? "the server is shutting down" : "no model is loaded yet", "", "not_ready"});
+  call->SendError(
+      {503, server.draining() ? "the server is shutting down" : "no model is loaded yet", "", "not_ready"});
 }
 
 void HandleVersion(Server&, std::shared_ptr<Call> call) {

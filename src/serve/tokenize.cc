@@ -16,12 +16,15 @@ void HandleTokenize(Server& server, std::shared_ptr<Call> call) {
   std::string prompt;
   bool has_prompt = false, special = true;
   ApiStatus error = ParseBody(call->request().body, &json);
-  const auto model_field = [&](const FieldJson& v, const std::string& p) { return ReadField(v, p, &request.model); };
+  const auto model_field = [&](const FieldJson& v, const std::string& p) {
+    return ReadField(v, p, &request.model);
+  };
   if (!error) {
     error = ReadFields(
         json, "",
         {{"model", model_field},
-         {"add_special_tokens", [&](const FieldJson& v, const std::string& p) { return ReadField(v, p, &special); }},
+         {"add_special_tokens",
+          [&](const FieldJson& v, const std::string& p) { return ReadField(v, p, &special); }},
          {"messages", [&](const FieldJson& v, const std::string& p) { return ReadMessages(v, p, &request); }},
          {"prompt", [&](const FieldJson& v, const std::string& p) {
             has_prompt = true;
@@ -44,9 +47,8 @@ void HandleTokenize(Server& server, std::shared_ptr<Call> call) {
     tokens = std::move(chat.tokens);
   }
   if (error) return call->SendError(*error);
-  const FieldJson answer = {{"count", tokens.size()},
-                            {"max_model_len", model->engine().info().context_length},
-                            {"tokens", tokens}};
+  const FieldJson answer = {
+      {"count", tokens.size()}, {"max_model_len", model->engine().info().context_length}, {"tokens", tokens}};
   call->SendJson(answer.dump());
 }
 
@@ -85,7 +87,8 @@ void HandleDetokenize(Server& server, std::shared_ptr<Call> call) {
     }
   }
   if (error) return call->SendError(*error);
-  call->SendJson(FieldJson({{"prompt", model->engine().Decode(tokens)}}).dump(-1, ' ', false, FieldJson::error_handler_t::replace));
+  call->SendJson(FieldJson({{"prompt", model->engine().Decode(tokens)}})
+                     .dump(-1, ' ', false, FieldJson::error_handler_t::replace));
 }
 
 }  // namespace deepshock
