@@ -16,7 +16,7 @@ LAYERS = [
     ["serve"],
     ["runtime", "train"],
     ["model", "cluster"],
-    ["experts", "data"],
+    ["experts", "data", "grammar"],
     ["kernels", "formats", "text"],
     ["tensor"],
     ["base"],

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "grammar/grammar.h"
+
+#include <algorithm>
+
+namespace deepshock {
+
+size_t Grammar::bytes() const {
+  return edges_.size() * sizeof(ByteEdge) + calls_.size() * sizeof(Call) + accepting_.size() * 13;
+}
+
+uint32_t GrammarBuilder::NewRule() {
+  if (!budget_->Spend(10) && !bodies_.empty()) return 0;
+  bodies_.emplace_back();
+  return static_cast<uint32_t>(bodies_.size() - 1);
+}
+
+// Whose language is not empty: to a fixed point.
+std::vector<bool> GrammarBuilder::ProductiveRules() const {
+  std::vector<bool> productive(bodies_.size());
+  for (bool changed = true; changed && budget_->Spend(1);) {
+    changed = false;
+    for (size_t i = bodies_.size(); i-- > 0;) {  // those that are called mostly come later
+      if (productive[i] || !budget_->Spend(static_cast<int64_t>(bodies_[i].states.size()))) continue;
+      if (Trim(bodies_[i], productive).states.empty()) continue;
+      productive[i] = true;
+      changed = true;
+    }
+  }
+  return productive;
+}
+
+Status GrammarBuilder::CheckRecursion(const std::vector<Automaton>& bodies) const {
+  // Which rules may match nothing, to a fixed point; and which each calls before it reads anything.
+  std::vector<bool> nullable(bodies.size());
+  std::vector<std::vector<uint32_t>> first_calls(bodies.size());
+  for (bool changed = true; changed;) {
+    changed = false;
+    for (size_t i = 0; i < bodies.size(); ++i) {
+      first_calls[i].clear();
+      if (bodies[i].states.empty()) continue;
+      std::vector<bool> seen(bodies[i].states.size());
+      std::vector<uint32_t> todo = {0};
+      seen[0] = true;
+      while (!todo.empty()) {
+        const Automaton::State& state = bodies[i].states[todo.back()];
+        todo.pop_back();
+        if (!budget_->Spend(1 + static_cast<int64_t>(state.calls.size()))) return {};
+        if (state.accepting && !nullable[i]) nullable[i] = changed = true;
+        for (const CallEdge& call : state.calls) {
+          first_calls[i].push_back(call.rule);
+          if (!nullable[call.rule] || seen[call.target]) continue;
+          seen[call.target] = true;
+          todo.push_back(call.target);
+        }
+      }
+    }
+  }
+  enum : uint8_t { kNew, kOpen, kDone };
+  std::vector<uint8_t> marks(bodies.size(), kNew);
+  for (size_t root = 0; root < bodies.size(); ++root) {
+    if (marks[root] != kNew) continue;
+    std::vector<std::pair<size_t, size_t>> path = {{root, 0}};  // rule, next call to follow
+    marks[root] = kOpen;
+    while (!path.empty()) {
+      auto& [rule, next] = path.back();
+      if (next == first_calls[rule].size()) {
+        marks[rule] = kDone;
+        path.pop_back();
+        continue;
+      }
+      const uint32_t called = first_calls[rule][next++];
+      if (marks[called] == kOpen) return Fail("expected recursion that reads something first, found a loop");
+      if (marks[called] == kDone) continue;
+      marks[called] = kOpen;
+      path.emplace_back(called, 0);
+    }
+  }
+  return {};
+}
+
+Result<std::shared_ptr<const Grammar>> GrammarBuilder::Build(uint32_t root) {
+  const auto too_large = [] {
+    return Fail("expected a schema that compiles in bounded time and memory: it is too large");
+  };
+  if (budget_->exhausted()) return too_large();
+  const std::vector<bool> productive = ProductiveRules();
+  if (budget_->exhausted()) return too_large();
+  if (!productive[root]) return Fail("no value satisfies it");
+  std::vector<Automaton> bodies;
+  for (const Automaton& body : bodies_) bodies.push_back(Trim(body, productive));
+  DS_RETURN_IF_ERROR(CheckRecursion(bodies));
+  if (budget_->exhausted()) return too_large();
+
+  // Only rules that the root reaches.
+  auto grammar = std::make_shared<Grammar>();
+  std::vector<uint32_t> order = {root}, first_state(bodies.size());
+  std::vector<bool> reached(bodies.size());
+  reached[root] = true;
+  uint32_t num_states = 0;
+  for (size_t i = 0; i < order.size(); ++i) {
+    const Automaton& body = bodies[order[i]];
+    first_state[order[i]] = num_states;
+    num_states += static_cast<uint32_t>(body.states.size());
+    bool has_calls = false;
+    for (const Automaton::State& state : body.states) {
+      for (const CallEdge& call : state.calls) {
+        has_calls = true;
+        if (!reached[call.rule]) order.push_back(call.rule);
+        reached[call.rule] = true;
+      }
+    }
+    grammar->rules_.push_back({first_state[order[i]], static_cast<uint32_t>(body.states.size()), has_calls});
+  }
+  for (size_t i = 0; i < order.size(); ++i) {
+    const uint32_t first = first_state[order[i]];
+    for (const Automaton::State& state : bodies[order[i]].states) {
+      for (ByteEdge edge : state.edges) {
+        edge.target += first;
+        grammar->edges_.push_back(edge);
+      }
+      for (const CallEdge& call : state.calls)
+        grammar->calls_.push_back({first_state[call.rule], first + call.target});
+      grammar->first_edge_.push_back(static_cast<uint32_t>(grammar->edges_.size()));
+      grammar->first_call_.push_back(static_cast<uint32_t>(grammar->calls_.size()));
+      grammar->accepting_.push_back(state.accepting);
+      grammar->rule_of_.push_back(static_cast<uint32_t>(i));
+    }
+  }
+  return std::shared_ptr<const Grammar>(std::move(grammar));
+}
+
+}  // namespace deepshock
