@@ -89,6 +89,10 @@ Status ApplyRecord(const PromptRecord& record, const Engine& engine, bool chat, 
   if (record.seed) sampling.seed = record.seed;
   lay(record.stop, &request->stop);
   lay(record.ignore_eos, &request->ignore_eos);
+  if (!record.response_format.empty()) {
+    DS_ASSIGN(request->constraint,
+              engine.ConstrainToResponseFormat(OrderedJson::parse(record.response_format)));
+  }
   if (record.max_tokens) {
     if (*record.max_tokens < 1) return Fail("max_tokens: expected 1 or more, found {}", *record.max_tokens);
     request->max_tokens = *record.max_tokens;

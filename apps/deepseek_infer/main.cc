@@ -140,8 +140,8 @@ void AddOptions(CLI::App& app, InferOptions* options) {
   app.footer(
       "Input records: {\"prompt\": TEXT} or {\"messages\": [...], \"tools\": [...]}, and optionally id,\n"
       "metadata, max_tokens, temperature, top_k, top_p, min_p, repetition_penalty, presence_penalty,\n"
-      "frequency_penalty, logit_bias, seed, stop, ignore_eos, logprobs; ban_experts, bias_experts,\n"
-      "boost_experts, experts_per_token, adaptive_experts, min_experts, explain_experts. What a record does\n"
+      "frequency_penalty, logit_bias, seed, stop, ignore_eos, logprobs, response_format; ban_experts,\n"
+      "bias_experts, boost_experts, experts_per_token, adaptive_experts, min_experts, explain_experts. What a record does\n"
       "not say, the options say.\n"
       "Output records, in the order of the input: {\"index\", \"id\", \"text\", \"finish_reason\", "
       "\"usage\"},\n"

@@ -47,6 +47,9 @@ Result<std::vector<int32_t>> Chat::Encode(const std::string& text) const {
 Result<GenerationResult> Chat::Answer(const std::string& text, bool stream) {
   GenerationRequest request = defaults_;
   DS_ASSIGN(request.prompt, Encode(text));
+  if (schema_) {
+    DS_ASSIGN(request.constraint, engine_.ConstrainToJsonSchema(*schema_));
+  }
   request.session = session_.get();
   const bool safe = ::isatty(STDOUT_FILENO) == 1;
   bool ends_line = false;

@@ -5,6 +5,7 @@
 
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -25,6 +26,8 @@ class Chat {
   // Forgets all that was said; the system prompt stays.
   void Reset();
   void SetSystem(std::string system);
+  // Each answer is JSON that this schema finds valid (docs/structured-output.md).
+  void SetSchema(nlohmann::ordered_json schema) { schema_ = std::move(schema); }
   bool raw() const { return raw_; }
   // "64 tokens, 45.2 tokens/s, first token after 0.12 s, prompt 12 tokens"; empty before the first answer.
   std::string LastStatistics() const;
@@ -39,6 +42,7 @@ class Chat {
   bool raw_;
   std::string system_;
   GenerationRequest defaults_;
+  std::optional<nlohmann::ordered_json> schema_;
   std::unique_ptr<Session> session_;
   nlohmann::ordered_json messages_ = nlohmann::ordered_json::array();  // without the system prompt
   GenerationResult last_;

@@ -17,6 +17,8 @@
 #include "apps/common/terminal.h"
 #include "apps/deepshock/chat.h"
 #include "apps/deepshock/commands.h"
+#include "base/json.h"
+#include "base/mapped_file.h"
 
 namespace deepshock {
 namespace {
@@ -27,12 +29,14 @@ struct RunOptions : CommonOptions {
   bool has_prompt = false;
   std::string system;
   bool raw = false;
+  std::string json_schema;
   int64_t context = 0;
   ExpertFlags experts;
   GenerationFlags generation;
 };
 
 constexpr size_t kMaxStdinBytes = 64u << 20;
+constexpr size_t kMaxSchemaBytes = 4u << 20;
 
 // For models that recommend nothing.
 SamplingOptions DefaultSampling() {
@@ -58,6 +62,13 @@ Result<std::string> ReadStdin() {
   if (text.ends_with('\n')) text.pop_back();
   if (text.empty()) return Fail("stdin: expected a prompt, found nothing; give one with --prompt TEXT");
   return text;
+}
+
+// Keeps the order of keys, which is that of the output.
+Result<nlohmann::ordered_json> ReadSchema(const std::string& path) {
+  DS_ASSIGN(const std::string text, ReadFile(path, kMaxSchemaBytes));
+  DS_RETURN_IF_ERROR(ParseJson(text).status().WithContext(path));
+  return nlohmann::ordered_json::parse(text);
 }
 
 Result<int> AnswerOnce(const Engine& engine, Chat& chat, const RunOptions& options, double load_seconds) {
@@ -109,6 +120,11 @@ Result<int> Run(const RunOptions& options) {
   defaults.sampling = engine->recommended_sampling().value_or(DefaultSampling());
   DS_RETURN_IF_ERROR(ApplyGenerationFlags(options.generation, &defaults));
   Chat chat(*engine, raw, options.system, std::move(defaults));
+  if (!options.json_schema.empty()) {
+    DS_ASSIGN(nlohmann::ordered_json schema, ReadSchema(options.json_schema));
+    DS_RETURN_IF_ERROR(engine->ConstrainToJsonSchema(schema).status().WithContext(options.json_schema));
+    chat.SetSchema(std::move(schema));
+  }
   const double load_seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
   if (options.has_prompt || ::isatty(STDIN_FILENO) != 1) {
@@ -143,6 +159,9 @@ Command AddRun(CLI::App& program) {
   app->add_flag("--raw", options->raw, "No chat template: continue the prompt as it is");
   app->add_option("--context", options->context, "Longest prompt and output together (default: the model's)")
       ->type_name("N");
+  app->add_option("--json-schema,--json_schema", options->json_schema,
+                  "Answers are JSON that this JSON Schema finds valid")
+      ->type_name("FILE");
   AddExpertOptions(*app, &options->experts);
   AddGenerationOptions(*app, &options->generation, "until the model ends or the context is full",
                        "generation_config.json, else temperature 0.7 and top_p 0.95");

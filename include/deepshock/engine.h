@@ -189,6 +189,18 @@ class Engine {
   // The Jinja source of the chat template; empty where there is none.
   std::string_view ChatTemplateSource() const;
 
+  // For GenerationRequest::constraint, a new one for each request: the output is JSON that the schema finds
+  // valid (docs/structured-output.md), any JSON object, or what the whole pattern matches. Grammars are kept
+  // from one request to the next. From any thread. Fails on what a schema or pattern asks for that cannot be
+  // held to, naming it.
+  Result<std::shared_ptr<TokenConstraint>> ConstrainToJsonSchema(const nlohmann::ordered_json& schema) const;
+  Result<std::shared_ptr<TokenConstraint>> ConstrainToJsonObject() const;
+  Result<std::shared_ptr<TokenConstraint>> ConstrainToRegex(std::string_view pattern) const;
+  // As OpenAI's API says it: {"type": "text"} (null comes back), "json_object", or "json_schema" with
+  // {"json_schema": {"name", "schema", "strict"}}.
+  Result<std::shared_ptr<TokenConstraint>> ConstrainToResponseFormat(
+      const nlohmann::ordered_json& format) const;
+
   std::unique_ptr<Session> NewSession() const;
 
   // Queues a request; whatever is wrong with it is reported through on_done, from Step.

@@ -106,6 +106,12 @@ FieldReader List(std::string PromptRecord::* member) {
   };
 }
 
+Status ReadResponseFormat(const OrderedJson& value, PromptRecord* record) {
+  if (!value.is_object()) return WrongType("an object", value);
+  record->response_format = value.dump();
+  return {};
+}
+
 const std::map<std::string, FieldReader, std::less<>>& Fields() {
   static const std::map<std::string, FieldReader, std::less<>> fields = {
       {"prompt", Member(&PromptRecord::prompt)},
@@ -124,6 +130,7 @@ const std::map<std::string, FieldReader, std::less<>>& Fields() {
       {"stop", Member(&PromptRecord::stop)},
       {"ignore_eos", Member(&PromptRecord::ignore_eos)},
       {"logprobs", Member(&PromptRecord::logprobs)},
+      {"response_format", ReadResponseFormat},
       {"ban_experts", Member(&PromptRecord::ban_experts)},
       {"bias_experts", Member(&PromptRecord::bias_experts)},
       {"boost_experts", Member(&PromptRecord::boost_experts)},

@@ -4,6 +4,7 @@
 // through),
 //      max_tokens, temperature, top_k, top_p, min_p, repetition_penalty, presence_penalty, frequency_penalty,
 //      logit_bias {"TOKEN": BIAS}, seed, stop (a string or a list), ignore_eos, logprobs (how many),
+//      response_format {"type": ...} as in OpenAI's API (docs/structured-output.md),
 //      ban_experts (a string or a list), bias_experts and boost_experts {"EXPERTS": X}, experts_per_token,
 //      adaptive_experts, min_experts, explain_experts.
 //      null counts as absent; another field is an error that names it.
@@ -39,6 +40,7 @@ struct PromptRecord {
   std::optional<uint64_t> seed;
   std::optional<std::vector<std::string>> stop;
   std::optional<bool> ignore_eos;
+  std::string response_format;  // JSON text of the object, key order kept; empty when absent
 
   // docs/routing.md
   std::optional<std::vector<std::string>> ban_experts;

@@ -2,6 +2,7 @@
 #include "grammar/schema_compiler.h"
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 #include "grammar/formats.h"
 #include "grammar/numbers.h"

@@ -17,6 +17,7 @@
 #include "runtime/memory_use.h"
 #include "runtime/model_groups.h"
 #include "runtime/model_text.h"
+#include "runtime/output_constraints.h"
 #include "runtime/scheduler.h"
 #include "runtime/token_model.h"
 
@@ -66,6 +67,7 @@ struct Engine::Impl {
   std::optional<Compute> compute;
   std::unique_ptr<Model> model;
   ModelText text;
+  std::optional<OutputConstraints> constraints;
   ModelInfo info;
   std::optional<LoadedModel> token_model;
   std::shared_ptr<const GroupMasks> groups;
@@ -107,6 +109,7 @@ Result<std::unique_ptr<Engine>> Engine::Load(const std::string& path, const Engi
   scheduling.eos_tokens = spec.eos_tokens;
   scheduling.eos_tokens.insert(scheduling.eos_tokens.end(), impl->text.eos_tokens.begin(),
                                impl->text.eos_tokens.end());
+  impl->constraints.emplace(*impl->text.tokenizer, spec.vocab_size, scheduling.eos_tokens);
   impl->token_model.emplace(*impl->model, *impl->compute, context_length, kv_type);
   scheduling.draft_tokens = options.draft_tokens;
   scheduling.max_waiting = options.max_waiting;
@@ -175,6 +178,21 @@ Status Engine::ChatTemplateStatus() const {
 
 std::string Engine::Decode(std::span<const int32_t> tokens) const {
   return impl_->text.tokenizer->Decode(tokens);
+}
+
+Result<std::shared_ptr<TokenConstraint>> Engine::ConstrainToJsonSchema(
+    const nlohmann::ordered_json& schema) const {
+  return impl_->constraints->JsonSchema(schema);
+}
+Result<std::shared_ptr<TokenConstraint>> Engine::ConstrainToJsonObject() const {
+  return impl_->constraints->JsonObject();
+}
+Result<std::shared_ptr<TokenConstraint>> Engine::ConstrainToRegex(std::string_view pattern) const {
+  return impl_->constraints->Regex(pattern);
+}
+Result<std::shared_ptr<TokenConstraint>> Engine::ConstrainToResponseFormat(
+    const nlohmann::ordered_json& format) const {
+  return impl_->constraints->ResponseFormat(format);
 }
 
 std::unique_ptr<Session> Engine::NewSession() const {
