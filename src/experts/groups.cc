@@ -327,7 +327,7 @@ Result<const ExpertGroup*> GroupsFile::Find(std::string_view name) const {
     if (group.name == name) return &group;
     known += (known.empty() ? "" : ", ") + group.name;
   }
-  return Fail("group of experts: expected one of {}, found \"{}\"", known.empty() ? "none" : known, name);
+  return Fail("no expert group is named \"{}\"; known groups: {}", name, known.empty() ? "none" : known);
 }
 
 bool GroupsFile::Put(ExpertGroup group) {

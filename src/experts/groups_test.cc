@@ -55,8 +55,8 @@ TEST(GroupsFile, AnUnknownNameListsTheKnownOnes) {
   EXPECT_TRUE(file.Put(text));
   EXPECT_EQ(file.groups.size(), 2u);
   EXPECT_EQ(file.Find("cod").message(),
-            "group of experts: expected one of code_expert, text_expert, found \"cod\"");
-  EXPECT_EQ(GroupsFile().Find("x").message(), "group of experts: expected one of none, found \"x\"");
+            "no expert group is named \"cod\"; known groups: code_expert, text_expert");
+  EXPECT_EQ(GroupsFile().Find("x").message(), "no expert group is named \"x\"; known groups: none");
 }
 
 TEST(GroupsFile, OfAnotherModelIsRefused) {

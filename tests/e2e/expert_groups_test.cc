@@ -119,7 +119,7 @@ TEST_F(Experts, TheEmbeddedModelHasFourGroups) {
 TEST_F(Experts, MistakesAreNamed) {
   MakeGroups();
   ExpectError(Deepshock("experts show '" + kModel + "' zh_expert" + groups_),
-              {"groups.json", "expected one of code_expert, text_expert, found \"zh_expert\""});
+              {"groups.json", "no expert group is named \"zh_expert\"; known groups: code_expert, text_expert"});
   ExpectError(Deepshock("experts list '" + kModel + "' --groups '" + Path("none.json") + "'"),
               {"none.json", "no groups yet", "experts profile"});
   ExpectError(Deepshock("experts show '" + kModel + "' code_expert --plot x.gif" + groups_),
