@@ -183,6 +183,42 @@ TEST_F(ServerTest, SeveralChoicesHaveSeedsOfTheirOwn) {
   }
 }
 
+TEST_F(ServerTest, AnswersAreHeldToASchema) {
+  Start();
+  const Json schema = {
+      {"type", "object"},
+      {"properties",
+       {{"count", {{"type", "integer"}, {"minimum", 0}, {"maximum", 99}}}, {"kind", {{"enum", {"a", "b"}}}}}},
+      {"required", {"count", "kind"}},
+      {"additionalProperties", false}};
+  const Json format = {{"type", "json_schema"},
+                       {"json_schema", {{"name", "x"}, {"strict", true}, {"schema", schema}}}};
+  const Json answer =
+      Post("/v1/chat/completions", Chat("Hello", {{"response_format", format}, {"max_tokens", 200}})).json();
+  ASSERT_TRUE(answer.contains("choices")) << answer.dump();
+  const Json said = Json::parse(answer["choices"][0]["message"]["content"].get<std::string>());
+  EXPECT_TRUE(said["count"].is_number_integer());
+  EXPECT_TRUE(said["kind"] == "a" || said["kind"] == "b");
+  EXPECT_EQ(answer["choices"][0]["finish_reason"], "stop");
+
+  const Json tool = {{"type", "function"}, {"function", {{"name", "count"}, {"parameters", schema}}}};
+  const Json called =
+      Post("/v1/chat/completions",
+           Chat("Hello", {{"tools", {tool}}, {"tool_choice", "required"}, {"max_tokens", 300}}))
+          .json();
+  ASSERT_TRUE(called.contains("choices")) << called.dump();
+  EXPECT_EQ(called["choices"][0]["finish_reason"], "tool_calls") << called.dump();
+  const Json& call = called["choices"][0]["message"]["tool_calls"][0];
+  EXPECT_EQ(call["function"]["name"], "count");
+  EXPECT_TRUE(Json::parse(call["function"]["arguments"].get<std::string>())["count"].is_number_integer());
+
+  const Json wrong = {{"type", "json_schema"},
+                      {"json_schema", {{"name", "x"}, {"schema", {{"type", "nonsense"}}}}}};
+  const HttpAnswer refused = Post("/v1/chat/completions", Chat("Hello", {{"response_format", wrong}}));
+  EXPECT_EQ(refused.status, 400);
+  EXPECT_EQ(refused.json()["error"]["param"], "response_format") << refused.body;
+}
+
 TEST_F(ServerTest, CompletionsOfSeveralPrompts) {
   Start();
   const Json answer = Post("/v1/completions", {{"prompt", {"The kernel", "Once upon"}},
