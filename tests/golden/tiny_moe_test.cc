@@ -136,8 +136,11 @@ TEST_F(TinyMoe, LikelihoodsHoldWithActivationsIn8Bits) {
     EXPECT_TRUE(expert.gate.interleaved && expert.up.interleaved && expert.down.interleaved);
   }
   for (const char* set : kSets) {
-    const auto exact = MeanNll(**as_stored, compute_, ReadTokens(set), 512, {});
-    const auto fast = MeanNll(**interleaved, compute_, ReadTokens(set), 512, {});
+    // Both on the same tokens: half of them tell a difference as well.
+    std::vector<int32_t> tokens = ReadTokens(set);
+    tokens.resize(tokens.size() / 1024 * 512);
+    const auto exact = MeanNll(**as_stored, compute_, tokens, 512, {});
+    const auto fast = MeanNll(**interleaved, compute_, tokens, 512, {});
     ASSERT_TRUE(exact.ok() && fast.ok());
     EXPECT_NEAR(fast->nll, exact->nll, 0.003 * exact->nll) << set;
     EXPECT_NE(fast->nll, exact->nll) << set;
