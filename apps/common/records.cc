@@ -93,6 +93,7 @@ Status ApplyRecord(const PromptRecord& record, const Engine& engine, bool chat, 
     DS_ASSIGN(request->constraint,
               engine.ConstrainToResponseFormat(OrderedJson::parse(record.response_format)));
   }
+  lay(record.expert_type, &request->expert_type);
   if (record.max_tokens) {
     if (*record.max_tokens < 1) return Fail("max_tokens: expected 1 or more, found {}", *record.max_tokens);
     request->max_tokens = *record.max_tokens;

@@ -90,9 +90,8 @@ class BatchRun {
     }
     bool more_input = true;
     do {
-      // Enough waiting requests that a finished one's place is never empty, and a bound on what is held in
-      // order.
-      const int64_t ahead = 2 * static_cast<int64_t>(options_.batch_size);
+      // A bound on what is held in order, too.
+      const int64_t ahead = options_.ahead * static_cast<int64_t>(options_.batch_size);
       while (more_input && !Interrupted() && engine_.num_requests() < ahead &&
              next_index_ - next_written_ < std::max<int64_t>(4096, 8 * ahead)) {
         more_input = Admit();

@@ -16,6 +16,7 @@ struct BatchOptions {
   bool quiet = false;
   GenerationRequest defaults;  // what a record does not say
   int batch_size = 1;
+  int ahead = 2;  // requests that wait or run, in batches: a finished one's place is never empty
 };
 
 // A record that fails becomes an error record in the output, and the others go on. Returns the exit code.

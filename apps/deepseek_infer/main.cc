@@ -24,6 +24,7 @@ struct InferOptions : CommonOptions {
   std::string model;
   ExpertFlags experts;
   int batch_size = 32;
+  std::string batching = "fifo";
   int64_t context = 0;
   std::string prompt;
   bool has_prompt = false;
@@ -34,6 +35,7 @@ struct InferOptions : CommonOptions {
 };
 
 constexpr int64_t kDefaultMaxTokens = 256;
+constexpr double kBatchWaitMs = 600e3;  // nobody waits for a single answer
 
 // One prompt: its text is streamed to stdout, or becomes a record.
 Result<int> RunPrompt(Engine& engine, const InferOptions& options, GenerationRequest request) {
@@ -93,6 +95,11 @@ Result<int> Infer(const InferOptions& options) {
   engine_options.kv_type = options.kv_type;
   engine_options.batch_size = options.has_prompt ? 1 : options.batch_size;
   engine_options.context_length = options.context;
+  if (options.batching == "expert") {
+    engine_options.batching = Batching::kExpert;
+    engine_options.batch_wait_ms = kBatchWaitMs;
+    batch.ahead = 16;
+  }
   DS_ASSIGN(engine_options.memory_bytes, MemoryBytes(options));
   engine_options.groups_path = options.experts.groups;
   DS_RETURN_IF_ERROR(ApplySpeculationFlags(options.generation, &engine_options));
@@ -121,6 +128,10 @@ void AddOptions(CLI::App& app, InferOptions* options) {
       ->capture_default_str()
       ->type_name("N")
       ->check(CLI::Range(1, 4096));
+  app.add_option("--batching", options->batching,
+                 "fifo: in the order of the input; expert: those together that use the same experts")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"fifo", "expert"}));
   app.add_option("--context", options->context, "Longest prompt and output together (default: the model's)")
       ->type_name("N");
   CLI::Option* prompt =
@@ -141,7 +152,8 @@ void AddOptions(CLI::App& app, InferOptions* options) {
       "Input records: {\"prompt\": TEXT} or {\"messages\": [...], \"tools\": [...]}, and optionally id,\n"
       "metadata, max_tokens, temperature, top_k, top_p, min_p, repetition_penalty, presence_penalty,\n"
       "frequency_penalty, logit_bias, seed, stop, ignore_eos, logprobs, response_format; ban_experts,\n"
-      "bias_experts, boost_experts, experts_per_token, adaptive_experts, min_experts, explain_experts. What a record does\n"
+      "bias_experts, boost_experts, experts_per_token, adaptive_experts, min_experts, explain_experts;\n"
+      "expert_type, the group of experts that it will use most, for --batching expert. What a record does\n"
       "not say, the options say.\n"
       "Output records, in the order of the input: {\"index\", \"id\", \"text\", \"finish_reason\", "
       "\"usage\"},\n"

@@ -138,6 +138,7 @@ const std::map<std::string, FieldReader, std::less<>>& Fields() {
       {"adaptive_experts", Member(&PromptRecord::adaptive_experts)},
       {"min_experts", Member(&PromptRecord::min_experts)},
       {"explain_experts", Member(&PromptRecord::explain_experts)},
+      {"expert_type", Member(&PromptRecord::expert_type)},
   };
   return fields;
 }

@@ -6,7 +6,7 @@
 //      logit_bias {"TOKEN": BIAS}, seed, stop (a string or a list), ignore_eos, logprobs (how many),
 //      response_format {"type": ...} as in OpenAI's API (docs/structured-output.md),
 //      ban_experts (a string or a list), bias_experts and boost_experts {"EXPERTS": X}, experts_per_token,
-//      adaptive_experts, min_experts, explain_experts.
+//      adaptive_experts, min_experts, explain_experts, expert_type (a string: docs/scheduling.md).
 //      null counts as absent; another field is an error that names it.
 // Out: {"index", "id", "metadata", "text", "finish_reason", "usage"} or {"index", "line", "id", "error"}.
 // Ranges are the sampler's to check; here a field has the right JSON type or is an error.
@@ -48,6 +48,7 @@ struct PromptRecord {
   std::optional<int64_t> experts_per_token, min_experts;
   std::optional<double> adaptive_experts;
   std::optional<bool> explain_experts;
+  std::optional<std::string> expert_type;  // docs/scheduling.md
 };
 
 // Fills as much of `record` as the line allows, so that an error can be reported under the line's own id.

@@ -45,7 +45,8 @@ TEST(PromptRecord, ReadsWhatIsAskedOfExperts) {
   PromptRecord r;
   const Status status = ParsePromptRecord(
       R"({"prompt":"x","ban_experts":["3:17","code_expert"],"bias_experts":{"*:1":-0.5},"boost_experts":{"zh":2},
-          "experts_per_token":3,"adaptive_experts":0.9,"min_experts":2,"explain_experts":true})",
+          "experts_per_token":3,"adaptive_experts":0.9,"min_experts":2,"explain_experts":true,
+          "expert_type":"zh"})",
       &r);
   ASSERT_TRUE(status.ok()) << status.message();
   EXPECT_EQ(*r.ban_experts, (std::vector<std::string>{"3:17", "code_expert"}));
@@ -55,6 +56,7 @@ TEST(PromptRecord, ReadsWhatIsAskedOfExperts) {
   EXPECT_EQ(r.adaptive_experts, 0.9);
   EXPECT_EQ(r.min_experts, 2);
   EXPECT_EQ(r.explain_experts, true);
+  EXPECT_EQ(r.expert_type, "zh");
   EXPECT_EQ(ErrorOf(R"({"prompt":"x","bias_experts":[1]})"),
             "bias_experts: expected an object of experts and numbers, found array");
   EXPECT_EQ(ErrorOf(R"({"prompt":"x","boost_experts":{"a":"b"}})"),

@@ -42,6 +42,8 @@ Status CheckOptions(const EngineOptions& options) {
   DS_RETURN_IF_ERROR(check("memory_bytes", options.memory_bytes, 0, int64_t{1} << 62));
   DS_RETURN_IF_ERROR(check("draft_tokens", options.draft_tokens, 1, kMaxDraftTokens));
   DS_RETURN_IF_ERROR(check("max_waiting", options.max_waiting, 0, int64_t{1} << 40));
+  if (!(options.batch_wait_ms >= 0 && options.batch_wait_ms <= 1e9))
+    return Fail("batch_wait_ms: expected 0 to 1e9, found {}", options.batch_wait_ms);
   DS_RETURN_IF_ERROR(check("prefix_cache_bytes", options.prefix_cache_bytes, 0, int64_t{1} << 62));
   if (options.prefix_cache_bytes > 0 && options.prefill_chunk % kKvGroup != 0) {
     return Fail("prefill_chunk: expected a multiple of {} with a prefix cache, found {}", kKvGroup,
@@ -114,6 +116,8 @@ Result<std::unique_ptr<Engine>> Engine::Load(const std::string& path, const Engi
   scheduling.draft_tokens = options.draft_tokens;
   scheduling.max_waiting = options.max_waiting;
   scheduling.prefill_step = kPrefillStep;
+  scheduling.batching = options.batching;
+  scheduling.batch_wait_ms = options.batch_wait_ms;
   scheduling.adapt_drafts = options.speculation == Speculation::kAuto;
   DS_ASSIGN(DraftSources sources, MakeDraftSources(options.speculation, *impl->token_model));
   const RoutingShape shape = impl->token_model->routing_shape();

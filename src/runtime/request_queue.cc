@@ -17,9 +17,7 @@ Sequence* RequestQueue::Find(uint64_t id) const {
   return nullptr;
 }
 
-std::unique_ptr<Sequence> RequestQueue::PopFront() {
-  return std::move(waiting_.extract(waiting_.begin()).mapped());
-}
+std::unique_ptr<Sequence> RequestQueue::Take(Iterator at) { return std::move(waiting_.extract(at).mapped()); }
 
 std::vector<std::unique_ptr<Sequence>> RequestQueue::TakeCancelled() {
   std::vector<std::unique_ptr<Sequence>> cancelled;

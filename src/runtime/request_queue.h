@@ -20,8 +20,11 @@ class RequestQueue {
   void Push(std::unique_ptr<Sequence> sequence);
   // Null when there is none of that number.
   Sequence* Find(uint64_t id) const;
-  const Sequence& front() const { return *waiting_.begin()->second; }
-  std::unique_ptr<Sequence> PopFront();
+  // In the order of rank.
+  using Iterator = std::map<Sequence::Rank, std::unique_ptr<Sequence>>::iterator;
+  Iterator begin() { return waiting_.begin(); }
+  Iterator end() { return waiting_.end(); }
+  std::unique_ptr<Sequence> Take(Iterator at);
   // Those that were cancelled.
   std::vector<std::unique_ptr<Sequence>> TakeCancelled();
 

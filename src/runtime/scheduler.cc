@@ -19,7 +19,13 @@ double Milliseconds(std::chrono::steady_clock::duration duration) { return Secon
 
 Scheduler::Scheduler(TokenModel& model, const Tokenizer* tokenizer, SchedulerOptions options,
                      DraftSources sources, std::unique_ptr<PrefixCache> prefixes)
-    : model_(model), tokenizer_(tokenizer), options_(std::move(options)), prefixes_(std::move(prefixes)) {
+    : model_(model),
+      tokenizer_(tokenizer),
+      options_(std::move(options)),
+      types_(options_.groups != nullptr ? options_.groups
+                                        : std::make_shared<GroupMasks>(model.routing_shape())),
+      picker_(options_.batching, std::chrono::duration<double, std::milli>(options_.batch_wait_ms), types_),
+      prefixes_(std::move(prefixes)) {
   DS_CHECK(options_.batch_size >= 1 && options_.prefill_chunk >= 1, "scheduler options out of range");
   DS_CHECK(options_.draft_tokens >= 1 && options_.draft_tokens <= kMaxDraftTokens,
            "draft_tokens out of range");
@@ -39,7 +45,8 @@ uint64_t Scheduler::Submit(GenerationRequest request) {
   auto sequence = std::make_unique<Sequence>();
   const uint64_t id = sequence->id = next_id_++;
   sequence->request = std::move(request);
-  sequence->submitted = Clock::now();
+  sequence->submitted = Now();
+  sequence->expert_type = types_.Of(sequence->request.expert_type);
   ++stats_.submitted;
   const auto places = static_cast<size_t>(options_.batch_size) + static_cast<size_t>(options_.max_waiting);
   const bool full = options_.max_waiting > 0 && waiting_.size() + running_.size() >= places;
@@ -151,7 +158,7 @@ Status Scheduler::Compute(std::vector<Part>& parts) {
   std::vector<SequenceChunk> chunks;
   size_t num_tokens = 0;
   bool generating = true;  // every sequence; else the time tells nothing about drafts
-  bool wants_routing = false;
+  bool wants_routing = options_.batching == Batching::kExpert;
   for (const Part& part : parts) {
     Sequence& sequence = *part.sequence;
     const size_t num_drafts = sequence.drafts.size();
@@ -212,6 +219,28 @@ void Scheduler::CountPass(int64_t num_rows) {
   if (measured_rows_ > 0) count(&stats_.decode);
 }
 
+void Scheduler::GuessTypes() {
+  if (options_.batching != Batching::kExpert) return;
+  for (const auto& [rank, sequence] : waiting_) {
+    if (sequence->expert_type != ExpertTypes::kUnknown || types_.num_learned() < sequence->next_guess)
+      continue;
+    sequence->expert_type = types_.Guess(sequence->request.prompt);
+    sequence->next_guess = 2 * types_.num_learned();
+  }
+}
+
+void Scheduler::InferType(Sequence* sequence, int64_t num_rows) {
+  if (sequence->inferred_type || sequence->pass_position >= sequence->prompt_size()) return;
+  sequence->inferred_type = true;
+  const GenerationRequest& request = sequence->request;
+  if (request.expert_type.empty()) {
+    const int type = types_.Infer(routing_.layers(), sequence->pass_row, num_rows);
+    if (type != ExpertTypes::kUnknown) sequence->expert_type = type;
+    sequence->result.expert_type = types_.Name(sequence->expert_type);
+  }
+  if (options_.batching == Batching::kExpert) types_.Learn(request.prompt, sequence->expert_type);
+}
+
 void Scheduler::Embed(Sequence* sequence, std::span<const float> hidden, int64_t num_rows) {
   const size_t width = hidden.size() / static_cast<size_t>(num_rows);
   sequence->hidden_sum.resize(width);
@@ -232,6 +261,7 @@ bool Scheduler::Step() {
   if (!parts.empty()) {
     const Status status = Compute(parts);
     for (const Part& part : parts) {
+      if (status.ok()) InferType(part.sequence, static_cast<int64_t>(part.tokens.size()));
       if (!status.ok()) {
         Finish(part.sequence, FinishReason::kError, status);
       } else if (part.sequence->num_computed == part.sequence->num_tokens()) {
@@ -338,7 +368,7 @@ void Scheduler::CountRouting(Sequence* sequence) {
 void Scheduler::Append(Sequence* sequence, int32_t token, std::span<const float> logits) {
   const GenerationRequest& request = sequence->request;
   GenerationResult& result = sequence->result;
-  sequence->last_token = Clock::now();
+  sequence->last_token = Now();
   if (result.tokens.empty()) sequence->first_token = sequence->last_token;
   result.tokens.push_back(token);
   sequence->tokens.push_back(token);
@@ -390,7 +420,7 @@ void Scheduler::Finish(Sequence* sequence, FinishReason reason, Status status) {
   if (sequence->routing != nullptr) sequence->routing->Report(&result);
   result.status = std::move(status);
   result.finish_reason = reason;
-  const Clock::time_point now = Clock::now();
+  const Clock::time_point now = Now();
   result.total_ms = Milliseconds(now - sequence->submitted);
   if (!result.tokens.empty()) {
     result.first_token_ms = Milliseconds(sequence->first_token - sequence->submitted);

@@ -13,12 +13,15 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <vector>
 
 #include "base/result.h"
 #include "deepshock/engine.h"
+#include "runtime/batch_picker.h"
+#include "runtime/expert_types.h"
 #include "runtime/prefix_cache.h"
 #include "runtime/request_queue.h"
 #include "runtime/routing_feed.h"
@@ -40,7 +43,11 @@ struct SchedulerOptions {
   std::shared_ptr<const GroupMasks> groups =
       {};                   // the named groups of experts that requests may speak of; may be null
   int64_t max_waiting = 0;  // requests beyond batch_size; more are refused; 0: any number
-  int prefill_step = 0;     // most prompt tokens in a step when none generates; at least prefill_chunk
+  Batching batching = Batching::kFifo;
+  double batch_wait_ms = 50;
+  // The time; empty: the clock's. Simulations have another.
+  std::function<std::chrono::steady_clock::time_point()> now = {};
+  int prefill_step = 0;  // most prompt tokens in a step when none generates; at least prefill_chunk
 };
 
 class Scheduler {
@@ -68,6 +75,7 @@ class Scheduler {
  private:
   using Clock = Sequence::Clock;
 
+  Clock::time_point Now() const { return options_.now ? options_.now() : Clock::now(); }
   // Ends those that were cancelled or refused.
   void EndUnwanted();
   // Moves waiting requests into free places. A faulty one is finished at once.
@@ -108,6 +116,10 @@ class Scheduler {
   std::vector<Part> Plan();
   Status Compute(std::vector<Part>& parts);
   void CountPass(int64_t num_rows);
+  // Of those that wait and did not say.
+  void GuessTypes();
+  // The routers' choices on a prompt's first chunk tell its type.
+  void InferType(Sequence* sequence, int64_t num_rows);
   // The prompt's hidden states of this pass; the request ends with the prompt.
   void Embed(Sequence* sequence, std::span<const float> hidden, int64_t num_rows);
   // Draws as many tokens as one sequence's logits tell, and streams them.
@@ -130,6 +142,8 @@ class Scheduler {
   const Tokenizer* tokenizer_;
   SchedulerOptions options_;
   uint64_t next_id_ = 1;
+  ExpertTypes types_;
+  BatchPicker picker_;
   RequestQueue waiting_;
   bool any_cancelled_ = false;                      // of those that wait
   std::vector<std::unique_ptr<Sequence>> refused_;  // by Submit, to be told in the next step

@@ -50,7 +50,8 @@ Status Scheduler::Prepare(Sequence* sequence) {
   sequence->tokens = request.prompt;
   sequence->result.prompt_tokens = sequence->prompt_size();
   sequence->result.seed = request.sampling.seed ? *request.sampling.seed : RandomSeed();
-  sequence->result.expert_type = request.expert_type;
+  sequence->result.expert_type =
+      request.expert_type.empty() ? types_.Name(sequence->expert_type) : request.expert_type;
   sequence->sampler =
       std::make_unique<Sampler>(request.sampling, sequence->result.seed, request.prompt, request.constraint);
   if (tokenizer_ != nullptr)
@@ -96,7 +97,7 @@ Status Scheduler::Start(Sequence* sequence) {
   if (sequence->begun) return {};
   sequence->begun = true;
   GenerationResult& result = sequence->result;
-  result.queue_ms = std::chrono::duration<double, std::milli>(Clock::now() - sequence->submitted).count();
+  result.queue_ms = std::chrono::duration<double, std::milli>(Now() - sequence->submitted).count();
   result.cached_prompt_tokens = sequence->num_computed;
   for (Drafter& drafter : drafters_) drafter.controller.OnNewSequence();
   stats_.prompt_tokens += result.prompt_tokens;
@@ -105,9 +106,13 @@ Status Scheduler::Start(Sequence* sequence) {
 }
 
 void Scheduler::Admit() {
+  if (running_.size() < static_cast<size_t>(options_.batch_size)) GuessTypes();
+  const Clock::time_point now = Now();
   // A request that fails here may submit another from on_done: never more in one step than were waiting.
   for (size_t n = waiting_.size(); n > 0 && running_.size() < static_cast<size_t>(options_.batch_size); --n) {
-    std::unique_ptr<Sequence> sequence = waiting_.PopFront();
+    std::vector<int> types;
+    for (const auto& running : running_) types.push_back(running->expert_type);
+    std::unique_ptr<Sequence> sequence = picker_.Take(waiting_, types, now);
     Status status = sequence->begun ? Status() : Prepare(sequence.get());
     if (status.ok()) {
       status = Start(sequence.get());

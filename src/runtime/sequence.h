@@ -41,6 +41,11 @@ struct Sequence {
   GenerationRequest request;
   Clock::time_point submitted, first_token, last_token;
   bool cancelled = false;
+  int expert_type = -1;  // ExpertTypes'
+  bool inferred_type = false;
+  int64_t next_guess = 4;  // of its type, when so many prompts are known
+  bool passed = false;  // another took its place in the queue, first at
+  Clock::time_point passed_since;
   bool begun = false;  // has run, and may have been put back
   bool done = false;
   std::unique_ptr<SequenceState> own_state;  // unless the request brings a session

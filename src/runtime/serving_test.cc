@@ -325,5 +325,92 @@ TEST_F(FakeServingTest, AWayOfRoutingHasPrefixesOfItsOwn) {
   EXPECT_EQ(RunAll(scheduler, {steered})[0].cached_prompt_tokens, 32);
 }
 
+// Which requests ran, in the order in which they ended, with one place.
+class BatchingTest : public testing::Test {
+ protected:
+  // A second a pass; requests take two.
+  std::vector<std::string> Order(const std::vector<std::string>& types, double wait_ms, Batching batching) {
+    SchedulerOptions options{1, 32, {}};
+    options.batching = batching;
+    options.batch_wait_ms = wait_ms;
+    options.now = [this] {
+      return Sequence::Clock::time_point(std::chrono::seconds(1 + model_.batch_sizes.size()));
+    };
+    Scheduler scheduler(model_, nullptr, options);
+    std::vector<std::string> order;
+    for (size_t i = 0; i < types.size(); ++i) {
+      GenerationRequest request = Greedy({static_cast<int32_t>(i % 26)}, 2);
+      request.expert_type = types[i];
+      request.on_done = [&order, name = types[i] + std::to_string(i),
+                         type = types[i]](GenerationResult result) {
+        EXPECT_EQ(result.expert_type, type);
+        order.push_back(name);
+      };
+      scheduler.Submit(std::move(request));
+    }
+    while (scheduler.Step()) {
+    }
+    return order;
+  }
+  FakeModel model_;
+};
+
+TEST_F(BatchingTest, ExpertBatchingRunsTypesTogether) {
+  const std::vector<std::string> types = {"a", "b", "a", "c", "b", "a"};
+  EXPECT_EQ(Order(types, 1e9, Batching::kFifo),
+            (std::vector<std::string>{"a0", "b1", "a2", "c3", "b4", "a5"}));
+  EXPECT_EQ(Order(types, 1e9, Batching::kExpert),
+            (std::vector<std::string>{"a0", "a2", "a5", "b1", "b4", "c3"}));
+  // Unknown ones go when it is their turn.
+  EXPECT_EQ(Order({"", "a", "", "a"}, 1e9, Batching::kExpert),
+            (std::vector<std::string>{"a1", "a3", "0", "2"}));
+}
+
+TEST_F(BatchingTest, NobodyIsPassedOverForLongerThanAllowed) {
+  std::vector<std::string> types(40, "a");
+  types[3] = "b";
+  const auto place = [&](double wait_ms) {
+    const auto order = Order(types, wait_ms, Batching::kExpert);
+    return std::find(order.begin(), order.end(), "b3") - order.begin();
+  };
+  EXPECT_EQ(place(1e9), 39);
+  // Three run before it anyway; then it is passed over for at most 20 seconds, ten requests.
+  EXPECT_GE(place(20e3), 5);
+  EXPECT_LE(place(20e3), 13);
+  // The next place comes too late.
+  EXPECT_EQ(place(1e3), 3);
+}
+
+TEST(ExpertTypes, RoutersAndTokensTellTheType) {
+  auto groups = std::make_shared<GroupMasks>(RoutingShape{8, 2, {1, 2}});
+  const std::vector<ExpertId> left = {{1, 0}, {1, 1}, {2, 0}, {2, 1}},
+                              right = {{1, 6}, {1, 7}, {2, 1}, {2, 7}};
+  ASSERT_TRUE(groups->Add("left", left).ok());
+  ASSERT_TRUE(groups->Add("right", right).ok());
+  ExpertTypes types(groups);
+  EXPECT_EQ(types.Of("right"), 1);
+  EXPECT_EQ(types.Of(""), ExpertTypes::kUnknown);
+  EXPECT_EQ(types.Name(types.Of("mine")), "mine");
+  EXPECT_EQ(types.Affinity(0, 0), 1);
+  EXPECT_NEAR(types.Affinity(0, 1), 1.0 / 7, 1e-12);
+  EXPECT_EQ(types.Affinity(0, 2), 0);
+  EXPECT_EQ(types.Affinity(ExpertTypes::kUnknown, ExpertTypes::kUnknown), 0);
+  RoutingFeed::Layer layer{1, 2, {3, 4, 6, 7, 0, 1}, {0.5f, 0.5f, 0.5f, 0.5f, 0.5f, 0.5f}, {}};
+  std::vector<RoutingFeed::Layer> layers = {layer, layer};
+  layers[1].layer = 2;
+  layers[1].experts = {3, 4, 7, 5, 0, 1};
+  EXPECT_EQ(types.Infer(layers, 0, 1), ExpertTypes::kUnknown);
+  EXPECT_EQ(types.Infer(layers, 1, 1), 1);
+  EXPECT_EQ(types.Infer(layers, 2, 1), 0);
+  EXPECT_EQ(types.Guess(std::vector<int32_t>{1, 2}), ExpertTypes::kUnknown);
+  for (int i = 0; i < 3; ++i) {
+    types.Learn(std::vector<int32_t>{1, 2, 3, 9}, 0);
+    types.Learn(std::vector<int32_t>{4, 5, 6, 9}, 1);
+  }
+  EXPECT_EQ(types.Guess(std::vector<int32_t>{2, 3, 9, 100}), 0);
+  EXPECT_EQ(types.Guess(std::vector<int32_t>{9, 4, 5}), 1);
+  EXPECT_EQ(types.Guess(std::vector<int32_t>{9, 100}), ExpertTypes::kUnknown);
+}
+
 }  // namespace
 }  // namespace deepshock

@@ -98,6 +98,20 @@ TEST_F(Programs, AMemoryLimitChangesNoText) {
               {"memory: expected at least", "deepshock repack " + kModel});
 }
 
+TEST_F(Programs, ExpertBatchingChangesNoAnswerAndKeepsTheOrder) {
+  std::string input;
+  for (int i = 0; i < 24; ++i) {
+    input += i % 2 == 0 ? "{\"prompt\":\"int main(int argc, char **argv) " + std::to_string(i) + "\""
+                        : "{\"prompt\":\"What is a compiler, number " + std::to_string(i) + "?\"";
+    input += i % 4 == 0 ? ",\"expert_type\":\"code_expert\"}\n" : "}\n";
+  }
+  const std::string options = "--model '" + kModel + "' --batch_size 4 --max_tokens 6 -q --batching ";
+  const Outcome fifo = Call("deepseek-infer", options + "fifo", input);
+  EXPECT_EQ(fifo.exit_code, 0) << fifo.err;
+  EXPECT_EQ(Call("deepseek-infer", options + "expert", input).out, fifo.out);
+  ExpectError(Call("deepseek-infer", options + "magic", input), {"--batching", "magic"});
+}
+
 TEST_F(Programs, BatchKeepsOrderAndGoesOnAfterABadLine) {
   const std::string input =
       "{\"id\":\"a\",\"prompt\":\"The kernel allocates memory for\"}\n"
@@ -154,12 +168,13 @@ TEST_F(Programs, OutputFileAppearsWhole) {
 }
 
 TEST_F(Programs, UnknownExpertGroupsAreRefusedByName) {
-  ExpectError(Call("deepseek-infer",
-                   "--model '" + kModel + "' --warmup_experts 'text_expert,law_expert' --prompt x"),
-              {"law_expert", "expected one of", "code_expert"});
-  const Outcome known = Call("deepseek-infer", "--model '" + kModel +
-                                                   "' --warmup_experts 'text_expert,code_expert' --batch_size 32 "
-                                                   "--prompt x --max_tokens 2");
+  ExpectError(
+      Call("deepseek-infer", "--model '" + kModel + "' --warmup_experts 'text_expert,law_expert' --prompt x"),
+      {"law_expert", "expected one of", "code_expert"});
+  const Outcome known =
+      Call("deepseek-infer", "--model '" + kModel +
+                                 "' --warmup_experts 'text_expert,code_expert' --batch_size 32 "
+                                 "--prompt x --max_tokens 2");
   EXPECT_EQ(known.exit_code, 0) << known.err;
   EXPECT_NE(known.err.find("warm-up: all experts are in memory"), std::string::npos) << known.err;
 }
