@@ -33,6 +33,19 @@ std::vector<Command> AddExperts(CLI::App& program) {
           AddExpertsReplay(*experts),  AddExpertsTraceShow(*trace), AddExpertsTraceExport(*trace)};
 }
 
+Result<std::unique_ptr<Model>> LoadToLookAt(const std::string& path) {
+  // A repacked file loads for activations in 8 bits only, and at once; others need no rearranging to be
+  // looked at.
+  ThreadPool pool(1);
+  LoadOptions load;
+  if (path.ends_with(".gguf")) {
+    DS_ASSIGN(const auto gguf, GgufFile::Open(path));
+    load.interleave = IsRepacked(*gguf);
+    load.pool = &pool;
+  }
+  return Model::Load(path, load);
+}
+
 Result<NamedGroups> LoadNamedGroups(const std::string& model, const std::string& groups) {
   NamedGroups named;
   DS_ASSIGN(named.model_path, FindModelArgument(model));
@@ -44,16 +57,7 @@ Result<NamedGroups> LoadNamedGroups(const std::string& model, const std::string&
         "FILE.jsonl --name NAME",
         named.path, named.model_path);
   }
-  // A repacked file loads for activations in 8 bits only, and at once; others need no rearranging to be
-  // looked at.
-  ThreadPool pool(1);
-  LoadOptions load;
-  if (named.model_path.ends_with(".gguf")) {
-    DS_ASSIGN(const auto gguf, GgufFile::Open(named.model_path));
-    load.interleave = IsRepacked(*gguf);
-    load.pool = &pool;
-  }
-  DS_ASSIGN(const auto loaded, Model::Load(named.model_path, load));
+  DS_ASSIGN(const auto loaded, LoadToLookAt(named.model_path));
   DS_ASSIGN(named.file, LoadGroups(named.path, loaded->spec(), loaded->weights()));
   return named;
 }

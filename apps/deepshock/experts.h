@@ -32,6 +32,8 @@ struct NamedGroups {
   std::string path;  // of the groups file
   GroupsFile file;
 };
+// A model for its routers' sake; nothing is computed with it.
+Result<std::unique_ptr<Model>> LoadToLookAt(const std::string& path);
 // `groups`: --groups, empty for the file beside the model. Fails with what to do when there is none.
 Result<NamedGroups> LoadNamedGroups(const std::string& model, const std::string& groups);
 

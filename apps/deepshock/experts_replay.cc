@@ -15,6 +15,7 @@
 #include "experts/trace.h"
 #include "experts/warm_up.h"
 #include "model/expert_sizes.h"
+#include "model/fingerprint.h"
 #include "runtime/model_groups.h"
 
 namespace deepshock {
@@ -50,6 +51,15 @@ struct Row {
 
 // "1, 2, 3"
 std::string Joined(const std::vector<int32_t>& layers) { return fmt::format("{}", fmt::join(layers, ", ")); }
+
+// That the trace is the model's, where it says whose it is.
+Status CheckModel(const ReplayFlags& flags, const TraceHeader& header) {
+  if (header.fingerprint.empty()) return {};
+  DS_ASSIGN(const std::string path, FindModelArgument(flags.model));
+  DS_ASSIGN(const auto model, LoadToLookAt(path));
+  return CheckRouterSigns(header.fingerprint, FingerprintOf(model->spec(), model->weights()))
+      .WithContext(flags.trace);
+}
 
 Status FindSizes(const ReplayFlags& flags, const UseTrace& trace, Setting* setting) {
   if (flags.model.empty()) {
@@ -294,6 +304,7 @@ Result<int> RunReplay(const ReplayFlags& flags) {
         fmt::format("{}: {} passes are not in it, for which the disk was too slow; they are left out",
                     flags.trace, reader->num_dropped_steps()));
   }
+  if (!flags.model.empty()) DS_RETURN_IF_ERROR(CheckModel(flags, header));
   DS_ASSIGN(const Setting setting, FindSetting(flags, trace));
   DS_ASSIGN(const std::vector<Row> rows, ReplayAll(flags, setting, trace));
   if (Interrupted()) return kExitInterrupted;

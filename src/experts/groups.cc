@@ -227,6 +227,35 @@ double FingerprintDistance(const ModelFingerprint& a, const ModelFingerprint& b)
   return static_cast<double>(different) / (64.0 * static_cast<double>(a.routers.size()));
 }
 
+std::string RouterSigns(const ModelFingerprint& model) {
+  std::string text;
+  for (const ModelFingerprint::Router& router : model.routers) {
+    text += fmt::format("{}{:016x}", text.empty() ? "" : "-", router.signs);
+  }
+  return text;
+}
+
+Status CheckRouterSigns(std::string_view signs, const ModelFingerprint& model) {
+  constexpr size_t kDigits = 16;
+  ModelFingerprint other = model;
+  bool valid = signs.size() + 1 == model.routers.size() * (kDigits + 1);
+  for (size_t i = 0; i < model.routers.size() && valid; ++i) {
+    const std::string_view digits = signs.substr(i * (kDigits + 1), kDigits);
+    const auto [end, error] =
+        std::from_chars(digits.data(), digits.data() + kDigits, other.routers[i].signs, 16);
+    valid = error == std::errc() && end == digits.data() + kDigits;
+  }
+  if (!valid) {
+    return Fail("fingerprint: expected {} groups of {} hexadecimal digits, found another model's, or none",
+                model.routers.size(), kDigits);
+  }
+  const double distance = FingerprintDistance(model, other);
+  if (distance <= kMaxFingerprintDistance) return {};
+  return Fail(
+      "fingerprint of another model: its routers differ in {:.0f} % (at most {:.0f} % for the same model)",
+      100 * distance, 100 * kMaxFingerprintDistance);
+}
+
 ExpertGroup MeasureGroup(const RoutingHalves& counts, SelectionRule rule, double p) {
   const RoutingCounts both = counts.Both();
   ExpertGroup group;

@@ -37,6 +37,12 @@ double FingerprintDistance(const ModelFingerprint& a, const ModelFingerprint& b)
 // Up to here two fingerprints are of one model: 4-bit routers stay far below, another model is near 0.5.
 inline constexpr double kMaxFingerprintDistance = 0.125;
 
+// The routers of a fingerprint as text, for files that keep no more of it: 16 hexadecimal digits for each MoE
+// layer, joined by "-".
+std::string RouterSigns(const ModelFingerprint& model);
+// Fails where `signs` are those of another model, or none at all.
+Status CheckRouterSigns(std::string_view signs, const ModelFingerprint& model);
+
 // How far the halves of the data agree.
 struct SplitHalf {
   double jaccard = 0;      // of their selections

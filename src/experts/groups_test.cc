@@ -78,6 +78,21 @@ TEST(GroupsFile, OfAnotherModelIsRefused) {
   EXPECT_EQ(FingerprintDistance(file.model, other), 1);
 }
 
+TEST(RouterSigns, AreKnownAgainButForAFewTurned) {
+  ModelFingerprint model = SmallFile().model;
+  const std::string signs = RouterSigns(model);
+  EXPECT_EQ(signs.substr(0, 17), "0123456789abcdef-");
+  EXPECT_TRUE(CheckRouterSigns(signs, model).ok());
+  model.routers[0].signs ^= 0xff;  // 8 of 192
+  EXPECT_TRUE(CheckRouterSigns(signs, model).ok());
+  for (auto& router : model.routers) router.signs ^= 0xffffffff;
+  EXPECT_NE(CheckRouterSigns(signs, model).message().find("another model: its routers differ in"),
+            std::string::npos);
+  EXPECT_FALSE(CheckRouterSigns(signs.substr(17), model).ok());
+  EXPECT_FALSE(CheckRouterSigns("", model).ok());
+  EXPECT_FALSE(CheckRouterSigns(std::string(signs.size(), 'x'), model).ok());
+}
+
 TEST(GroupsFile, WhatIsWrongIsNamed) {
   const struct {
     const char* path;  // JSON pointer

@@ -42,7 +42,7 @@ namespace deepshock {
 
 struct TraceHeader {
   std::string model;
-  std::string fingerprint;  // of the base model; empty: not known
+  std::string fingerprint;  // of the model (RouterSigns); empty: not known
   RoutingShape shape;
 };
 

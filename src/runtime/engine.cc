@@ -12,6 +12,7 @@
 #include "experts/routing_counters.h"
 #include "experts/trace.h"
 #include "kernels/ops.h"
+#include "model/fingerprint.h"
 #include "model/model.h"
 #include "runtime/expert_plan.h"
 #include "runtime/memory_use.h"
@@ -220,7 +221,8 @@ Status Engine::StartTrace(const std::string& path, std::function<void(const Stat
   DS_RETURN_IF_ERROR(StopTrace());
   const RoutingShape shape = impl_->token_model->routing_shape();
   if (shape.layers.empty()) return Fail("{}: the model has no experts to trace", path);
-  DS_ASSIGN(impl_->trace, TraceWriter::Create(path, {impl_->info.name, "", shape}, std::move(on_failure)));
+  const ModelFingerprint fingerprint = FingerprintOf(impl_->model->spec(), impl_->model->weights());
+  DS_ASSIGN(impl_->trace, TraceWriter::Create(path, {impl_->info.name, RouterSigns(fingerprint), shape}, std::move(on_failure)));
   AddRoutingSink(impl_->trace.get());
   return {};
 }

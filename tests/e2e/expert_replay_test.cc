@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Sizing a machine from a route trace, as a user does.
+#include <fstream>
+#include <iterator>
 #include <map>
 
 #include "base/json.h"
@@ -46,6 +48,23 @@ double HitRateIn(const std::string& said) {
   const std::string before = "hit rate ";
   const size_t at = said.rfind(before);
   return at == std::string::npos ? -1 : std::stod(said.substr(at + before.size()));
+}
+
+// The same shape, other routers: some bytes of one are turned over.
+TEST_F(ExpertReplay, RefusesTheTraceOfAnotherModel) {
+  std::ifstream file(trace_, std::ios::binary);
+  std::string bytes((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+  const std::string key = "\"fingerprint\":\"";
+  const size_t at = bytes.find(key);
+  ASSERT_NE(at, std::string::npos);
+  for (size_t i = at + key.size(); bytes[i] != '"'; ++i) {
+    if (bytes[i] != '-') bytes[i] = bytes[i] == '5' ? 'a' : '5';
+  }
+  const std::string other = trace_ + ".other";
+  std::ofstream(other, std::ios::binary) << bytes;
+  EXPECT_EQ(Deepshock(Replay(of_model_ + "--memory 24M")).exit_code, 0);
+  ExpectError(Deepshock("experts replay '" + other + "' " + of_model_ + "--memory 24M"),
+              {"fingerprint of another model"});
 }
 
 TEST_F(ExpertReplay, PredictsARunOfTheProgram) {
