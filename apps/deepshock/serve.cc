@@ -13,6 +13,7 @@
 #include <thread>
 #include <utility>
 
+#include "apps/common/config_file.h"
 #include "apps/common/expert_options.h"
 #include "apps/common/generation_options.h"
 #include "apps/common/memory_option.h"
@@ -29,7 +30,7 @@ constexpr const char* kKeyVariable = "DEEPSHOCK_API_KEY";
 constexpr std::chrono::milliseconds kPoll{50};
 
 struct ServeCommandOptions : CommonOptions {
-  std::string model, name;
+  std::string model, name, config;
   HttpServerOptions http;
   std::string max_body = "32M", prefix_cache = "512M";
   std::vector<std::string> api_keys, cors;
@@ -293,7 +294,8 @@ Command AddServe(CLI::App& program) {
   AddGenerationOptions(*app, &options->generation, "until the model ends or the context is full",
                        "generation_config.json, else temperature 1, for requests that do not say");
   AddCommonOptions(*app, kInferenceOptions | kMemoryOption | kQuietOption, options.get());
-  app->set_config("--config", "", "Read options from a file: lines such as  port = 8000");
+  app->add_option("--config", options->config, "Options that are not given here: lines such as  port = 8000")
+      ->type_name("FILE");
   app->footer(
       "POST /v1/chat/completions, /v1/completions, /v1/embeddings and others: docs/server.md. It listens on\n"
       "loopback only unless told otherwise. SIGTERM and Ctrl-C let requests under way end.\n"
@@ -305,7 +307,10 @@ Command AddServe(CLI::App& program) {
       "  deepshock serve big.repacked.gguf --memory 16G --warmup_experts text_expert,code_expert\n"
       "  curl http://127.0.0.1:8080/v1/chat/completions -H 'Content-Type: application/json' \\\n"
       "    -d '{\"messages\": [{\"role\": \"user\", \"content\": \"Hello\"}]}'");
-  return {app, [options] { return Serve(*options); }};
+  return {app, [app, options]() -> Result<int> {
+            if (!options->config.empty()) DS_RETURN_IF_ERROR(ApplyConfigFile(*app, options->config));
+            return Serve(*options);
+          }};
 }
 
 }  // namespace deepshock

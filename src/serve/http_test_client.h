@@ -59,6 +59,7 @@ class RawClient {
   }
   // All that comes until the server closes.
   std::string ReadAll(int timeout_ms = 10'000) { return ReadUntil({}, timeout_ms); }
+  int fd() const { return fd_; }
   bool closed_by_server() const { return closed_; }
   void Close() {
     if (fd_ >= 0) ::close(fd_);
