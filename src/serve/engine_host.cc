@@ -81,7 +81,11 @@ uint64_t EngineHost::Submit(GenerationRequest request) {
   };
   auto shared = std::make_shared<GenerationRequest>(std::move(request));
   impl_->Post([impl = impl_.get(), ticket, shared](Engine& engine) {
-    impl->ids.emplace(ticket, engine.Submit(std::move(*shared)));
+    // Refused at once it is done before it has an id.
+    impl->ids.emplace(ticket, 0);
+    const uint64_t id = engine.Submit(std::move(*shared));
+    const auto entry = impl->ids.find(ticket);
+    if (entry != impl->ids.end()) entry->second = id;
   });
   return ticket;
 }
