@@ -65,7 +65,8 @@ struct EngineOptions {
   Batching batching = Batching::kFifo;
   double batch_wait_ms = 50;  // how long expert batching may let others pass a request
   // Keeps the state of prompts, so that others that begin the same way need not compute it: so many bytes in
-  // memory, and in files of a folder. 0 and empty: not at all. Output is the same with and without.
+  // memory, and in files of a folder (0 with a folder: 256 MiB in memory). 0 and empty: not at all. Output is
+  // the same with and without.
   int64_t prefix_cache_bytes = 0;
   std::string prefix_cache_folder;
   int64_t prefix_cache_disk_bytes = int64_t{8} << 30;  // most that the folder may hold

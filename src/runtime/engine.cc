@@ -17,8 +17,10 @@
 #include "runtime/expert_plan.h"
 #include "runtime/memory_use.h"
 #include "runtime/model_groups.h"
+#include "runtime/model_identity.h"
 #include "runtime/model_text.h"
 #include "runtime/output_constraints.h"
+#include "runtime/prefix_files.h"
 #include "runtime/scheduler.h"
 #include "runtime/token_model.h"
 
@@ -27,7 +29,39 @@ namespace {
 
 constexpr int kMaxBatchSize = 4096;
 constexpr int kMaxPrefillChunk = 1 << 16;
+constexpr int64_t kLeastPrefixBytes = int64_t{256} << 20;  // in memory, where only a folder is named
 constexpr int kPrefillStep = 512;  // prompt tokens: many rows share the reading of an expert
+
+bool UsesPrefixCache(const EngineOptions& options) {
+  return options.prefix_cache_bytes > 0 || !options.prefix_cache_folder.empty();
+}
+
+// Null where none is wanted.
+Result<std::unique_ptr<PrefixCache>> MakePrefixCache(const std::string& path, const EngineOptions& options,
+                                                     std::string_view kernels, const LoadedModel& model) {
+  if (!UsesPrefixCache(options)) return std::unique_ptr<PrefixCache>();
+  const StateSpec spec = model.state_spec();
+  PrefixCache::Options cache;
+  cache.block_tokens = options.prefill_chunk;
+  cache.max_bytes = options.prefix_cache_bytes > 0 ? options.prefix_cache_bytes : kLeastPrefixBytes;
+  cache.num_draft_layers = model.num_draft_layers();
+  cache.budget = model.memory_budget();
+  if (!options.prefix_cache_folder.empty()) {
+    PrefixFiles::Options files;
+    files.folder = options.prefix_cache_folder;
+    files.max_bytes = options.prefix_cache_disk_bytes;
+    files.vocab_size = model.vocab_size();
+    std::string settings = fmt::format("{} {} {} {} {} {}", DEEPSHOCK_VERSION, kernels, options.activations,
+                                       Name(spec.type()), options.prefill_chunk, files.vocab_size);
+    for (size_t l = 0; l + static_cast<size_t>(cache.num_draft_layers) < spec.layers.size(); ++l) {
+      files.group_bytes += spec.layers[l].group_bytes();
+      settings += fmt::format(" {}", spec.layers[l].group_bytes());
+    }
+    DS_ASSIGN(files.identity, ModelIdentity(path, settings));
+    DS_ASSIGN(cache.store, PrefixFiles::Open(std::move(files)));
+  }
+  return std::make_unique<PrefixCache>(std::move(cache));
+}
 
 Status CheckOptions(const EngineOptions& options) {
   const auto check = [](const char* name, int64_t value, int64_t low, int64_t high) {
@@ -46,7 +80,7 @@ Status CheckOptions(const EngineOptions& options) {
   if (!(options.batch_wait_ms >= 0 && options.batch_wait_ms <= 1e9))
     return Fail("batch_wait_ms: expected 0 to 1e9, found {}", options.batch_wait_ms);
   DS_RETURN_IF_ERROR(check("prefix_cache_bytes", options.prefix_cache_bytes, 0, int64_t{1} << 62));
-  if (options.prefix_cache_bytes > 0 && options.prefill_chunk % kKvGroup != 0) {
+  if (UsesPrefixCache(options) && options.prefill_chunk % kKvGroup != 0) {
     return Fail("prefill_chunk: expected a multiple of {} with a prefix cache, found {}", kKvGroup,
                 options.prefill_chunk);
   }
@@ -125,12 +159,8 @@ Result<std::unique_ptr<Engine>> Engine::Load(const std::string& path, const Engi
   impl->groups_path = options.groups_path.empty() ? FindGroupsPath(path) : options.groups_path;
   DS_ASSIGN(impl->groups, LoadGroupMasks(*impl->model, impl->groups_path, !options.groups_path.empty()));
   scheduling.groups = impl->groups;
-  std::unique_ptr<PrefixCache> prefixes;
-  if (options.prefix_cache_bytes > 0) {
-    prefixes = std::make_unique<PrefixCache>(
-        PrefixCache::Options{options.prefill_chunk, options.prefix_cache_bytes,
-                             impl->token_model->num_draft_layers(), impl->token_model->memory_budget()});
-  }
+  DS_ASSIGN(std::unique_ptr<PrefixCache> prefixes,
+            MakePrefixCache(path, options, kernels->name, *impl->token_model));
   impl->scheduler.emplace(*impl->token_model, impl->text.tokenizer.get(), std::move(scheduling),
                           std::move(sources), std::move(prefixes));
   if (options.count_routing && !shape.layers.empty()) {
