@@ -141,7 +141,7 @@ struct ModelInfo {
   std::string architecture;  // "deepseek_v3"
   std::string name;          // what the checkpoint calls itself; may be empty
   int64_t vocab_size = 0;
-  int64_t context_length = 0;  // tokens of prompt and output together
+  int64_t context_length = 0;    // tokens of prompt and output together
   int64_t embedding_length = 0;  // numbers of GenerationResult::embedding
 };
 
@@ -197,8 +197,10 @@ class Engine {
   Result<std::shared_ptr<TokenConstraint>> ConstrainToJsonSchema(const nlohmann::ordered_json& schema) const;
   Result<std::shared_ptr<TokenConstraint>> ConstrainToJsonObject() const;
   Result<std::shared_ptr<TokenConstraint>> ConstrainToRegex(std::string_view pattern) const;
+  // What the rule "root" of a grammar in llama.cpp's GBNF notation matches.
+  Result<std::shared_ptr<TokenConstraint>> ConstrainToGrammar(std::string_view text) const;
   // As OpenAI's API says it: {"type": "text"} (null comes back), "json_object", or "json_schema" with
-  // {"json_schema": {"name", "schema", "strict"}}.
+  // {"json_schema": {"name", "schema", "strict"}}; and "regex" or "grammar" with a text of that name.
   Result<std::shared_ptr<TokenConstraint>> ConstrainToResponseFormat(
       const nlohmann::ordered_json& format) const;
 

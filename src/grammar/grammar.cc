@@ -2,11 +2,68 @@
 #include "grammar/grammar.h"
 
 #include <algorithm>
+#include <unordered_map>
+#include <utility>
 
 namespace deepshock {
 
-size_t Grammar::bytes() const {
-  return edges_.size() * sizeof(ByteEdge) + calls_.size() * sizeof(Call) + accepting_.size() * 13;
+namespace {
+
+struct KeyHash {
+  size_t operator()(const std::vector<uint32_t>& key) const {
+    uint64_t hash = 0xcbf29ce484222325;
+    for (const uint32_t x : key) hash = (hash ^ x) * 0x100000001b3;
+    return static_cast<size_t>(hash ^ hash >> 29);
+  }
+};
+
+}  // namespace
+
+// Moore's refinement, one round a byte: states are alike for n + 1 bytes when they end alike, read the same
+// bytes and call the same rules, and get to states alike for n. A rule called must read something for that to
+// hold, so rules with calls of others keep their states apart.
+void Grammar::FindShortViews(Budget* budget) {
+  short_view_.resize(num_states());
+  for (uint32_t s = 0; s < num_states(); ++s) short_view_[s] = s;
+  for (const Rule& rule : rules_) {
+    const uint32_t first = rule.first_state, end = first + rule.num_states;
+    bool reads = true;
+    for (uint32_t s = first; s < end; ++s) {
+      for (const Call& call : calls(s)) reads = reads && !nullable_[rule_of_[call.callee]];
+    }
+    if (!reads || rule.num_states < 2) continue;
+    std::vector<uint32_t> views(rule.num_states), next(rule.num_states);
+    size_t num_views = 1;
+    for (int round = 0; round <= kShortView && budget->Spend(10 * int64_t{rule.num_states}); ++round) {
+      std::unordered_map<std::vector<uint32_t>, uint32_t, KeyHash> known;
+      for (uint32_t s = first; s < end; ++s) {
+        std::vector<uint32_t> key = {views[s - first], accepting(s) ? 1u : 0u};
+        for (const ByteEdge& edge : edges(s)) {
+          // Neighbours that lead to what looks alike are one.
+          const uint32_t view = views[edge.target - first];
+          if (key.size() >= 4 && key.back() == view && (key[key.size() - 2] & 0xff) + 1 == edge.low) {
+            key[key.size() - 2] = (key[key.size() - 2] & ~0xffu) | edge.high;
+          } else {
+            key.insert(key.end(), {uint32_t{edge.low} << 8 | edge.high, view});
+          }
+        }
+        key.push_back(~uint32_t{0});
+        for (const Call& call : calls(s)) key.insert(key.end(), {call.callee, views[call.target - first]});
+        next[s - first] =
+            known.try_emplace(std::move(key), static_cast<uint32_t>(known.size())).first->second;
+      }
+      views.swap(next);
+      if (known.size() == num_views) break;
+      num_views = known.size();
+    }
+    if (budget->exhausted()) continue;
+    std::vector<uint32_t> representative(rule.num_states, ~uint32_t{0});
+    for (uint32_t s = first; s < end; ++s) {
+      uint32_t& chosen = representative[views[s - first]];
+      if (chosen == ~uint32_t{0}) chosen = s;
+      short_view_[s] = chosen;
+    }
+  }
 }
 
 uint32_t GrammarBuilder::NewRule() {
@@ -30,9 +87,11 @@ std::vector<bool> GrammarBuilder::ProductiveRules() const {
   return productive;
 }
 
-Status GrammarBuilder::CheckRecursion(const std::vector<Automaton>& bodies) const {
+Status GrammarBuilder::CheckRecursion(const std::vector<Automaton>& bodies,
+                                      std::vector<bool>* nullable_rules) const {
   // Which rules may match nothing, to a fixed point; and which each calls before it reads anything.
-  std::vector<bool> nullable(bodies.size());
+  std::vector<bool>& nullable = *nullable_rules;
+  nullable.assign(bodies.size(), false);
   std::vector<std::vector<uint32_t>> first_calls(bodies.size());
   for (bool changed = true; changed;) {
     changed = false;
@@ -89,7 +148,8 @@ Result<std::shared_ptr<const Grammar>> GrammarBuilder::Build(uint32_t root) {
   if (!productive[root]) return Fail("no value satisfies it");
   std::vector<Automaton> bodies;
   for (const Automaton& body : bodies_) bodies.push_back(Trim(body, productive));
-  DS_RETURN_IF_ERROR(CheckRecursion(bodies));
+  std::vector<bool> nullable;
+  DS_RETURN_IF_ERROR(CheckRecursion(bodies, &nullable));
   if (budget_->exhausted()) return too_large();
 
   // Only rules that the root reaches.
@@ -102,15 +162,14 @@ Result<std::shared_ptr<const Grammar>> GrammarBuilder::Build(uint32_t root) {
     const Automaton& body = bodies[order[i]];
     first_state[order[i]] = num_states;
     num_states += static_cast<uint32_t>(body.states.size());
-    bool has_calls = false;
     for (const Automaton::State& state : body.states) {
       for (const CallEdge& call : state.calls) {
-        has_calls = true;
         if (!reached[call.rule]) order.push_back(call.rule);
         reached[call.rule] = true;
       }
     }
-    grammar->rules_.push_back({first_state[order[i]], static_cast<uint32_t>(body.states.size()), has_calls});
+    grammar->nullable_.push_back(nullable[order[i]]);
+    grammar->rules_.push_back({first_state[order[i]], static_cast<uint32_t>(body.states.size())});
   }
   for (size_t i = 0; i < order.size(); ++i) {
     const uint32_t first = first_state[order[i]];
@@ -127,6 +186,8 @@ Result<std::shared_ptr<const Grammar>> GrammarBuilder::Build(uint32_t root) {
       grammar->rule_of_.push_back(static_cast<uint32_t>(i));
     }
   }
+  grammar->FindShortViews(budget_);
+  if (budget_->exhausted()) return too_large();
   return std::shared_ptr<const Grammar>(std::move(grammar));
 }
 

@@ -22,10 +22,6 @@ class Grammar {
     uint32_t callee;  // the state where that rule begins
     uint32_t target;  // the state after it
   };
-  struct Rule {
-    uint32_t first_state, num_states;
-    bool has_calls;
-  };
 
   uint32_t start() const { return start_; }
   uint32_t num_states() const { return static_cast<uint32_t>(accepting_.size()); }
@@ -41,18 +37,24 @@ class Grammar {
   bool only_ends(uint32_t state) const {
     return accepting(state) && edges(state).empty() && calls(state).empty();
   }
-  const Rule& rule_of(uint32_t state) const { return rules_[rule_of_[state]]; }
-  size_t num_rules() const { return rules_.size(); }
-  size_t bytes() const;
+  // A state that the next kShortView bytes cannot tell from this one; the same for all of which that is
+  // known.
+  static constexpr int kShortView = 16;
+  uint32_t short_view(uint32_t state) const { return short_view_[state]; }
 
  private:
   friend class GrammarBuilder;
+  struct Rule {
+    uint32_t first_state, num_states;
+  };
+  void FindShortViews(Budget* budget);
   uint32_t start_ = 0;
   std::vector<uint32_t> first_edge_ = {0}, first_call_ = {0};  // [states + 1]
   std::vector<ByteEdge> edges_;
   std::vector<Call> calls_;
   std::vector<bool> accepting_;
-  std::vector<uint32_t> rule_of_;
+  std::vector<bool> nullable_;  // [rules] may match nothing
+  std::vector<uint32_t> rule_of_, short_view_;
   std::vector<Rule> rules_;
 };
 
@@ -71,7 +73,8 @@ class GrammarBuilder {
 
  private:
   std::vector<bool> ProductiveRules() const;
-  Status CheckRecursion(const std::vector<Automaton>& bodies) const;
+  // Fills which rules may match nothing.
+  Status CheckRecursion(const std::vector<Automaton>& bodies, std::vector<bool>* nullable_rules) const;
 
   Budget* budget_;
   std::vector<Automaton> bodies_;

@@ -7,6 +7,11 @@
 #include "grammar/pattern.h"
 
 namespace deepshock {
+namespace {
+
+const CodePointSet kAnyCharacter = {{0, CodePointSet::kMax}};
+
+}  // namespace
 
 uint32_t JsonRules::MadeOf(const Nfa& nfa) {
   const uint32_t rule = grammar_.NewRule();
@@ -32,11 +37,35 @@ uint32_t JsonRules::Blank() {
   return *(blank_ = MadeOf(nfa));
 }
 
-uint32_t JsonRules::Character() {
-  if (character_) return *character_;
+// Exactly `count` characters, or any number up to that; ends in the state returned. Not by calls of a rule
+// for one character: nearly every token would begin in one and go on in the next, which masks cannot know in
+// advance.
+uint32_t JsonRules::AddCharacters(Nfa* nfa, uint32_t from, int64_t count, bool exactly) {
+  const uint32_t end = exactly ? 0 : nfa->NewState();
+  for (int64_t i = 0; i < count && !grammar_.budget()->exhausted(); ++i) {
+    if (!exactly) nfa->Epsilon(from, end);
+    const uint32_t next = nfa->NewState();
+    AddCharacter(nfa, from, kAnyCharacter, Spelling::kJson, next);
+    from = next;
+  }
+  if (!exactly) nfa->Epsilon(from, end);
+  return exactly ? from : end;
+}
+
+// Exactly a block.
+uint32_t JsonRules::Block() {
+  if (block_) return *block_;
   Nfa nfa(grammar_.budget());
-  AddJsonCharacter(&nfa, Nfa::kStart, Nfa::kEnd);
-  return *(character_ = MadeOf(nfa));
+  nfa.Epsilon(AddCharacters(&nfa, Nfa::kStart, kBlock, true), Nfa::kEnd);
+  return *(block_ = MadeOf(nfa));
+}
+
+// Less than a block, and the quote after it.
+uint32_t JsonRules::LastBlock() {
+  if (last_block_) return *last_block_;
+  Nfa nfa(grammar_.budget());
+  nfa.Bytes(AddCharacters(&nfa, Nfa::kStart, kBlock - 1, false), '"', '"', Nfa::kEnd);
+  return *(last_block_ = MadeOf(nfa));
 }
 
 uint32_t JsonRules::String() {
@@ -123,7 +152,7 @@ Automaton JsonRules::CanonicalStrings() {
   Nfa nfa(grammar_.budget());
   const uint32_t inside = nfa.NewState();
   nfa.Bytes(Nfa::kStart, '"', '"', inside);
-  AddCharacter(&nfa, inside, {{0, CodePointSet::kMax}}, Spelling::kJson, inside);
+  AddCharacter(&nfa, inside, kAnyCharacter, Spelling::kJson, inside);
   nfa.Bytes(inside, '"', '"', Nfa::kEnd);
   return Determinize(nfa);
 }
@@ -147,16 +176,15 @@ Result<Automaton> JsonRules::StringAutomaton(const StringRule& rule) {
   Nfa nfa(grammar_.budget());
   uint32_t state = nfa.NewState();
   nfa.Bytes(Nfa::kStart, '"', '"', state);
-  const CodePointSet any = {{0, CodePointSet::kMax}};
   const int64_t count = rule.max_length < 0 ? rule.min_length : rule.max_length;
   for (int64_t i = 0; i <= count && !grammar_.budget()->exhausted(); ++i) {
     if (i >= rule.min_length) nfa.Bytes(state, '"', '"', Nfa::kEnd);
     if (i == count) break;
     const uint32_t next = nfa.NewState();
-    AddCharacter(&nfa, state, any, Spelling::kJson, next);
+    AddCharacter(&nfa, state, kAnyCharacter, Spelling::kJson, next);
     state = next;
   }
-  if (rule.max_length < 0) AddCharacter(&nfa, state, any, Spelling::kJson, state);
+  if (rule.max_length < 0) AddCharacter(&nfa, state, kAnyCharacter, Spelling::kJson, state);
   return Intersect(*result, Determinize(nfa), grammar_.budget());
 }
 
@@ -168,19 +196,33 @@ Result<uint32_t> JsonRules::String(const StringRule& string) {
     return rule;
   }
   if (string.min_length <= 0 && string.max_length < 0) return String();
-  // One call a character: few states however long.
+  // Long ones in blocks: few states however long.
   Nfa nfa(grammar_.budget());
   uint32_t state = nfa.NewState();
   nfa.Bytes(Nfa::kStart, '"', '"', state);
-  const int64_t count = string.max_length < 0 ? string.min_length : string.max_length;
-  for (int64_t i = 0; i <= count && !grammar_.budget()->exhausted(); ++i) {
-    if (i >= string.min_length) nfa.Bytes(state, '"', '"', Nfa::kEnd);
-    if (i == count) break;
-    const uint32_t next = nfa.NewState();
-    nfa.Call(state, Character(), next);
-    state = next;
+  const auto add_blocks = [&](int64_t count, auto&& before) {
+    for (int64_t i = 0; i < count && !grammar_.budget()->exhausted(); ++i) {
+      before(state);
+      const uint32_t next = nfa.NewState();
+      nfa.Call(state, Block(), next);
+      state = next;
+    }
+  };
+  add_blocks(string.min_length / kBlock, [](uint32_t) {});
+  state = AddCharacters(&nfa, state, string.min_length % kBlock, true);
+  if (string.max_length < 0) {
+    const uint32_t loop = nfa.NewState();
+    nfa.Epsilon(state, loop);
+    AddCharacter(&nfa, loop, kAnyCharacter, Spelling::kJson, loop);
+    state = loop;
+  } else if (string.max_length < string.min_length) {
+    return MadeOf(Nfa(grammar_.budget()));  // nothing is valid
+  } else {
+    const int64_t more = string.max_length - string.min_length;
+    add_blocks(more / kBlock, [&](uint32_t at) { nfa.Call(at, LastBlock(), Nfa::kEnd); });
+    state = AddCharacters(&nfa, state, more % kBlock, false);
   }
-  if (string.max_length < 0) nfa.Call(state, Character(), state);
+  nfa.Bytes(state, '"', '"', Nfa::kEnd);
   return MadeOf(nfa);
 }
 

@@ -15,6 +15,7 @@
 namespace deepshock {
 
 constexpr int kMaxIndentation = 32;
+constexpr int64_t kBlock = 256;    // characters of counted strings that are counted by states of their own
 constexpr int kMaxFreeDepth = 16;  // levels of objects and arrays of which nothing is known
 
 // What is known of a string.
@@ -48,10 +49,12 @@ class JsonRules {
 
  private:
   uint32_t MadeOf(const Nfa& nfa);
-  uint32_t Character();
+  uint32_t AddCharacters(Nfa* nfa, uint32_t from, int64_t count, bool exactly);
+  uint32_t Block();
+  uint32_t LastBlock();
 
   GrammarBuilder& grammar_;
-  std::optional<uint32_t> blank_, string_, boolean_, character_;
+  std::optional<uint32_t> blank_, string_, boolean_, block_, last_block_;
   std::vector<std::optional<uint32_t>> values_ = std::vector<std::optional<uint32_t>>(kMaxFreeDepth + 1);
   std::vector<std::optional<uint32_t>> objects_ = values_, arrays_ = values_;
 };

@@ -14,7 +14,7 @@
 
 namespace deepshock {
 
-constexpr int64_t kMaxGrammarSteps = 30'000'000;  // of a Budget: about a third of a second
+constexpr int64_t kMaxGrammarSteps = 10'000'000;  // of a Budget: about half a second
 
 Result<std::shared_ptr<const Grammar>> CompileJsonSchema(const nlohmann::ordered_json& schema,
                                                          int64_t max_steps = kMaxGrammarSteps);

@@ -93,7 +93,7 @@ void AddFreeNumber(Nfa* nfa, uint32_t from, bool only_integers, uint32_t to) {
   nfa->Bytes(unsigned_part, '0', '0', whole);
   uint32_t digit = nfa->NewState();
   nfa->Bytes(unsigned_part, '1', '9', digit);
-  for (int i = 1; i < kMaxIntegerDigits; ++i) {
+  for (int i = 1; i < kMaxSignificantDigits; ++i) {
     const uint32_t next = nfa->NewState();
     nfa->Epsilon(digit, whole);
     nfa->Bytes(digit, '0', '9', next);
@@ -167,7 +167,11 @@ void AddNumber(Nfa* nfa, uint32_t from, const NumberRange& range, uint32_t to) {
   };
   const uint32_t minus = nfa->NewState();
   const Decimal zero;
-  for (int length = 1; length <= kMaxIntegerDigits && !nfa->budget()->exhausted(); ++length) {
+  int most_digits = kMaxSignificantDigits;
+  for (const std::optional<Decimal>& value : {range.low, range.high}) {
+    if (value && !value->beyond) most_digits = std::max(most_digits, static_cast<int>(value->integer.size()));
+  }
+  for (int length = 1; length <= most_digits && !nfa->budget()->exhausted(); ++length) {
     if (!negative(range.high)) {
       const Digits::Bound low = negative(range.low) ? Digits::Bound() : bound(range.low, range.low_excluded);
       Digits(nfa, low, bound(range.high, range.high_excluded), range.only_integers, length, to).Add(from);

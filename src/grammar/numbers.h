@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// JSON numbers within bounds, as automata over their digits: at most kMaxIntegerDigits before the point, and
-// digits behind it while there are at most kMaxSignificantDigits together, which a double holds apart:
-// whoever reads the number as one finds it within its bounds too.
+// JSON numbers within bounds, as automata over their digits: at most kMaxSignificantDigits in all, which a
+// double holds apart, so that whoever reads the number as one finds it within its bounds too. Integers have
+// more only where a bound has, up to kMaxIntegerDigits, which 64 bits hold.
 #pragma once
 
 #include <optional>

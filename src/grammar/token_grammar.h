@@ -32,18 +32,22 @@ class TokenGrammar {
     std::vector<uint32_t> exits;  // nodes with something below them
     size_t bytes() const { return 64 + 4 * (bits.size() + tokens.size() + exits.size()); }
   };
-  std::shared_ptr<const StateMask> MaskOf(uint32_t state);
+  // Of the short tokens, and of the long ones.
+  std::shared_ptr<const StateMask> ShortMask(uint32_t state);
+  std::shared_ptr<const StateMask> LongMask(uint32_t state);
 
   const Grammar& grammar() const { return *grammar_; }
   const TokenVocabulary& vocabulary() const { return *vocabulary_; }
 
  private:
-  std::shared_ptr<const StateMask> Walk(uint32_t state);
+  using Masks = std::vector<std::shared_ptr<const StateMask>>;  // [states]
+  std::shared_ptr<const StateMask> Keep(Masks& masks, uint32_t state, const TokenTrie& trie);
+  std::shared_ptr<const StateMask> Walk(uint32_t state, const TokenTrie& trie);
 
   std::shared_ptr<const Grammar> grammar_;
   std::shared_ptr<const TokenVocabulary> vocabulary_;
   std::mutex mutex_;
-  std::vector<std::shared_ptr<const StateMask>> masks_;  // [states]
+  Masks short_masks_, long_masks_;
   size_t mask_bytes_ = 0;
   std::unique_ptr<StackMachine> machine_;
 };
@@ -64,7 +68,9 @@ class GrammarMatcher {
   // More sets than this are forgotten: some 50 KiB for each output under way.
   static constexpr size_t kMaxSets = 512;
 
-  void AllowBelow(uint32_t node, uint32_t set, std::span<uint32_t> mask);
+  void Allow(const TokenGrammar::StateMask& state, const TokenTrie& trie, uint32_t after,
+             std::span<uint32_t> mask);
+  void AllowBelow(const TokenTrie& trie, uint32_t node, uint32_t set, std::span<uint32_t> mask);
 
   std::shared_ptr<TokenGrammar> grammar_;
   StackMachine machine_;

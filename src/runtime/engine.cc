@@ -225,6 +225,9 @@ Result<std::shared_ptr<TokenConstraint>> Engine::ConstrainToJsonObject() const {
 Result<std::shared_ptr<TokenConstraint>> Engine::ConstrainToRegex(std::string_view pattern) const {
   return impl_->constraints->Regex(pattern);
 }
+Result<std::shared_ptr<TokenConstraint>> Engine::ConstrainToGrammar(std::string_view text) const {
+  return impl_->constraints->Ebnf(text);
+}
 Result<std::shared_ptr<TokenConstraint>> Engine::ConstrainToResponseFormat(
     const nlohmann::ordered_json& format) const {
   return impl_->constraints->ResponseFormat(format);

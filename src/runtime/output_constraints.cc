@@ -3,6 +3,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "grammar/ebnf.h"
 #include "grammar/json_schema.h"
 
 namespace deepshock {
@@ -67,6 +68,10 @@ Result<std::shared_ptr<TokenConstraint>> OutputConstraints::Regex(std::string_vi
   return Make("regex " + std::string(pattern), [&] { return CompileRegex(pattern); });
 }
 
+Result<std::shared_ptr<TokenConstraint>> OutputConstraints::Ebnf(std::string_view text) {
+  return Make("ebnf " + std::string(text), [&] { return CompileEbnf(text); });
+}
+
 Result<std::shared_ptr<TokenConstraint>> OutputConstraints::ResponseFormat(
     const nlohmann::ordered_json& format) {
   if (!format.is_object() || !format.contains("type") || !format["type"].is_string()) {
@@ -75,8 +80,17 @@ Result<std::shared_ptr<TokenConstraint>> OutputConstraints::ResponseFormat(
   const auto type = format["type"].get<std::string>();
   if (type == "text") return std::shared_ptr<TokenConstraint>();
   if (type == "json_object") return JsonObject();
+  for (const char* own : {"regex", "grammar"}) {
+    if (type != own) continue;
+    if (!format.contains(own) || !format[own].is_string())
+      return Fail("response_format.{}: expected a string", own);
+    const auto text = format[own].get<std::string>();
+    return (type == "regex" ? Regex(text) : Ebnf(text)).WithContext("response_format");
+  }
   if (type != "json_schema") {
-    return Fail("response_format.type: expected text, json_object or json_schema, found \"{}\"", type);
+    return Fail(
+        "response_format.type: expected text, json_object, json_schema, regex or grammar, found \"{}\"",
+        type);
   }
   if (!format.contains("json_schema") || !format["json_schema"].is_object() ||
       !format["json_schema"].contains("schema")) {

@@ -34,6 +34,7 @@ class OutputConstraints {
   Result<std::shared_ptr<TokenConstraint>> JsonSchema(const nlohmann::ordered_json& schema);
   Result<std::shared_ptr<TokenConstraint>> JsonObject();
   Result<std::shared_ptr<TokenConstraint>> Regex(std::string_view pattern);
+  Result<std::shared_ptr<TokenConstraint>> Ebnf(std::string_view text);
   // As Engine::ConstrainToResponseFormat.
   Result<std::shared_ptr<TokenConstraint>> ResponseFormat(const nlohmann::ordered_json& format);
 
