@@ -119,6 +119,7 @@ struct GenerationResult {
   Status status;  // an error goes with FinishReason::kError
   FinishReason finish_reason = FinishReason::kError;
   std::string text;             // without the stop string
+  std::string stop;             // the stop string that ended it; empty: none did
   std::vector<int32_t> tokens;  // all generated ones, the end-of-sequence token included
   std::vector<TokenLogprobs> logprobs;
   uint64_t seed = 0;  // the one used

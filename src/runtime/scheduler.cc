@@ -416,6 +416,7 @@ void Scheduler::Finish(Sequence* sequence, FinishReason reason, Status status) {
       Emit(sequence, -1, rest, nullptr);
     }
   }
+  result.stop = sequence->stops.found();
   CountRouting(sequence);
   if (sequence->routing != nullptr) sequence->routing->Report(&result);
   result.status = std::move(status);

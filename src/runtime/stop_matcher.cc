@@ -45,6 +45,7 @@ std::string StopMatcher::Push(std::string_view text) {
     }
     if (stop_bytes > 0) {
       stopped_ = true;
+      found_ = held_.substr(held_.size() - stop_bytes);
       held_.resize(held_.size() - stop_bytes);
       return std::exchange(held_, "");
     }

@@ -25,6 +25,7 @@ class StopMatcher {
   // The text held back, at the end of generation.
   std::string Finish();
   bool stopped() const { return stopped_; }
+  const std::string& found() const { return found_; }  // the stop string that did; empty: none
 
  private:
   // Knuth-Morris-Pratt for one stop string.
@@ -36,7 +37,7 @@ class StopMatcher {
   static void Advance(Pattern* pattern, char byte);
 
   std::vector<Pattern> patterns_;
-  std::string held_;
+  std::string held_, found_;
   bool stopped_ = false;
 };
 

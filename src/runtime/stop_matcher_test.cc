@@ -40,6 +40,7 @@ TEST(StopMatcher, HoldsBackWhatMayBecomeAStop) {
   EXPECT_FALSE(matcher.stopped());
   EXPECT_EQ(matcher.Push("s> more"), "");
   EXPECT_TRUE(matcher.stopped());
+  EXPECT_EQ(matcher.found(), "</s>");
   EXPECT_EQ(matcher.Push("more"), "");
   EXPECT_EQ(matcher.Finish(), "");
 }

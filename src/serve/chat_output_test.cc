@@ -233,6 +233,8 @@ TEST(ChatOutput, Harmony) {
       "C|I look it up.<|start|>assistant<|channel|>commentary to=functions.f<|message|>{\"n\":");
   EXPECT_EQ(Parse(options, "{\"constrained\": 1}"), "C|{\"constrained\": 1}");
   EXPECT_EQ(Parse(options, "<|channel|>ana"), "C|<|channel|>ana");
+  EXPECT_EQ(Parse(options, "<|channel|>final<|message|>a<|end|><|staxt|>assistant<|message|>b"),
+            "C|a<|staxt|>assistant<|message|>b");
   options.tools = nullptr;
   EXPECT_EQ(Parse(options, "<|channel|>commentary to=functions.f<|message|>{}<|call|>"), "C|{}");
 }

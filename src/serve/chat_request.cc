@@ -108,18 +108,18 @@ ApiStatus ReadSeed(const FieldJson& value, const std::string& param, ChatRequest
   return {};
 }
 
-// https://platform.openai.com/docs/api-reference/chat/create: response_format. Besides OpenAI's there are
-// {"type": "grammar", "grammar": TEXT} and {"type": "regex", "regex": TEXT}.
+// https://platform.openai.com/docs/api-reference/chat/create: response_format. Besides OpenAI's there is
+// {"type": "regex", "regex": TEXT}.
 ApiStatus ReadResponseFormat(const FieldJson& value, const std::string& param, ChatRequest* request) {
   using Kind = ResponseFormat::Kind;
   if (!value.is_object()) return WrongType(param, "an object", value);
   size_t type = 0;
   if (!value.contains("type")) return InvalidField(param + ".type", "expected the format's type, found none");
   if (ApiStatus error = ReadChoice(value["type"], param + ".type",
-                                   {"text", "json_object", "json_schema", "grammar", "regex"}, &type)) {
+                                   {"text", "json_object", "json_schema", "regex"}, &type)) {
     return error;
   }
-  const Kind kinds[] = {Kind::kText, Kind::kJsonObject, Kind::kJsonSchema, Kind::kGrammar, Kind::kRegex};
+  const Kind kinds[] = {Kind::kText, Kind::kJsonObject, Kind::kJsonSchema, Kind::kRegex};
   request->response_format.kind = kinds[type];
   FieldReaders readers = {{"type", IgnoreField}};
   std::string ignored, text;
@@ -129,7 +129,7 @@ ApiStatus ReadResponseFormat(const FieldJson& value, const std::string& param, C
     text = v.dump();
     return {};
   };
-  const char* name = kinds[type] == Kind::kGrammar ? "grammar" : "regex";
+  const char* name = "regex";
   if (kinds[type] == Kind::kJsonSchema) {
     readers["json_schema"] = [&](const FieldJson& v, const std::string& p) -> ApiStatus {
       if (!v.is_object()) return WrongType(p, "an object", v);
@@ -140,7 +140,7 @@ ApiStatus ReadResponseFormat(const FieldJson& value, const std::string& param, C
                          {"strict", Into(&strict)}});
     };
     name = "json_schema.schema";
-  } else if (type >= 3) {
+  } else if (kinds[type] == Kind::kRegex) {
     readers[name] = Into(&text);
   }
   if (ApiStatus error = ReadFields(value, param + ".", readers)) return error;
@@ -208,12 +208,7 @@ FieldReaders CommonReaders(ChatRequest* request) {
       {"user", IgnoreField},
       {"metadata", IgnoreField},
   };
-  for (const char* name : {"experts", "expert_type", "priority", "top_k", "min_p", "repetition_penalty",
-                           "ignore_eos", "stop_token_ids", "chat_template_kwargs"}) {
-    readers[name] = [name, request](const FieldJson& value, const std::string&) {
-      return ReadExtension(name, value, request);
-    };
-  }
+  AddExtensionReaders(request, &readers);
   return readers;
 }
 
@@ -301,33 +296,34 @@ SamplingOptions ChatRequest::Sampling(SamplingOptions defaults) const {
   return defaults;
 }
 
-bool IsExtension(std::string_view field) {
-  static const std::set<std::string_view> names = {"experts",    "expert_type",    "priority",
-                                                   "top_k",      "min_p",          "repetition_penalty",
-                                                   "ignore_eos", "stop_token_ids", "chat_template_kwargs"};
-  return names.count(field) > 0;
+ApiStatus ReadPriority(const FieldJson& value, const std::string& param, ChatRequest* request) {
+  int64_t priority = 0;
+  if (ApiStatus error = ReadInteger(value, param, -1000, 1000, &priority)) return error;
+  request->priority = static_cast<int>(priority);
+  return {};
 }
 
-ApiStatus ReadExtension(std::string_view field, const FieldJson& value, ChatRequest* request) {
-  const std::string param(field);
-  if (field == "experts") return ReadExperts(value, param, &request->routing);
-  if (field == "expert_type") return ReadField(value, param, &request->expert_type);
-  if (field == "top_k") return ReadField(value, param, &request->top_k);
-  if (field == "min_p") return ReadField(value, param, &request->min_p);
-  if (field == "repetition_penalty") return ReadField(value, param, &request->repetition_penalty);
-  if (field == "ignore_eos") return ReadField(value, param, &request->ignore_eos);
-  if (field == "stop_token_ids") return ReadTokenIds(value, param, &request->stop_tokens);
-  if (field == "priority") {
-    int64_t priority = 0;
-    if (ApiStatus error = ReadInteger(value, param, -1000, 1000, &priority)) return error;
-    request->priority = static_cast<int>(priority);
+void AddExtensionReaders(ChatRequest* request, FieldReaders* readers) {
+  (*readers)["experts"] = [request](const FieldJson& value, const std::string& param) {
+    return ReadExperts(value, param, &request->routing);
+  };
+  (*readers)["expert_type"] = Into(&request->expert_type);
+  (*readers)["top_k"] = Into(&request->top_k);
+  (*readers)["min_p"] = Into(&request->min_p);
+  (*readers)["repetition_penalty"] = Into(&request->repetition_penalty);
+  (*readers)["ignore_eos"] = Into(&request->ignore_eos);
+  (*readers)["stop_token_ids"] = [request](const FieldJson& value, const std::string& param) {
+    return ReadTokenIds(value, param, &request->stop_tokens);
+  };
+  (*readers)["priority"] = With(ReadPriority, request);
+  (*readers)["chat_template_kwargs"] = [request](const FieldJson& value,
+                                                 const std::string& param) -> ApiStatus {
+    if (!value.is_object()) return WrongType(param, "an object", value);
+    for (const auto& [name, variable] : value.items()) {
+      request->template_variables = WithVariable(request->template_variables, name, variable);
+    }
     return {};
-  }
-  if (!value.is_object()) return WrongType(param, "an object", value);
-  for (const auto& [name, variable] : value.items()) {
-    request->template_variables = WithVariable(request->template_variables, name, variable);
-  }
-  return {};
+  };
 }
 
 ApiStatus SetReasoningEffort(const std::string& effort, const std::string& param, ChatRequest* request) {

@@ -15,6 +15,7 @@
 
 #include "deepshock/generation.h"
 #include "serve/api_error.h"
+#include "serve/json_fields.h"
 
 namespace deepshock {
 
@@ -22,9 +23,9 @@ using SharedJson = std::shared_ptr<const nlohmann::ordered_json>;
 
 // What the answer's text must be.
 struct ResponseFormat {
-  enum class Kind { kText, kJsonObject, kJsonSchema, kGrammar, kRegex };
+  enum class Kind { kText, kJsonObject, kJsonSchema, kRegex };
   Kind kind = Kind::kText;
-  std::string text;  // the schema as JSON, the grammar, the expression
+  std::string text;  // the schema as JSON, the expression
 };
 
 enum class ToolChoice { kAuto, kNone, kRequired };
@@ -84,8 +85,8 @@ ApiStatus ParseCompletion(std::string_view body, ChatRequest* request);
 
 // Extensions that every API takes under the same names: "experts", "expert_type", "priority", "top_k",
 // "min_p", "repetition_penalty", "ignore_eos", "stop_token_ids", "chat_template_kwargs" (docs/server.md).
-bool IsExtension(std::string_view field);
-ApiStatus ReadExtension(std::string_view field, const nlohmann::ordered_json& value, ChatRequest* request);
+void AddExtensionReaders(ChatRequest* request, FieldReaders* readers);
+ApiStatus ReadPriority(const nlohmann::ordered_json& value, const std::string& param, ChatRequest* request);
 
 // Ranges of what is given, and what does not go together. Called by the parsers, last.
 ApiStatus CheckRequest(const ChatRequest& request);

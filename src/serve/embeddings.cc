@@ -139,10 +139,7 @@ void HandleEmbeddings(Server& server, std::shared_ptr<Call> call) {
           [&](const FieldJson& v, const std::string& p) {
             return ReadInteger(v, p, 1, 1 << 20, &options.dimensions);
           }},
-         {"priority",
-          [&](const FieldJson& v, const std::string& p) -> ApiStatus {
-            return ReadExtension(p, v, &request);
-          }},
+         {"priority", [&](const FieldJson& v, const std::string& p) { return ReadPriority(v, p, &request); }},
          {"user", IgnoreField}});
   }
   if (!error && request.prompts.empty())

@@ -44,8 +44,9 @@ class HarmonyOutput final : public ChatOutput {
   // The header up to <|message|>. What is none begins the content.
   bool Header(bool at_end, Events* events) {
     const size_t end = held_.find(kMessage);
-    const bool whole = end != std::string::npos && end <= kMaxHeader;
-    if (!whole && !at_end && MayBeHeader()) return false;
+    const bool may_be = BeginsAsHeader();
+    const bool whole = may_be && end != std::string::npos && end <= kMaxHeader;
+    if (!whole && !at_end && may_be && held_.size() <= kMaxHeader + kMessage.size()) return false;
     if (held_.empty()) return false;
     in_header_ = false;
     kind_ = Kind::kContent;
@@ -73,8 +74,7 @@ class HarmonyOutput final : public ChatOutput {
     return true;
   }
 
-  bool MayBeHeader() const {
-    if (held_.size() > kMaxHeader + kMessage.size()) return false;
+  bool BeginsAsHeader() const {
     for (const std::string_view opening :
          {"<|channel|>", "<|start|>", "<|message|>", " to=", "<|constrain|>"}) {
       const std::string_view held = std::string_view(held_).substr(0, opening.size());

@@ -8,6 +8,9 @@ const std::vector<Route>& Routes() {
   static const std::vector<Route> routes = {
       {"POST", "/v1/chat/completions", HandleChatCompletions, Who::kUser, true},
       {"POST", "/v1/completions", HandleCompletions, Who::kUser, true},
+      {"POST", "/v1/responses", HandleResponses, Who::kUser, true},
+      {"POST", "/v1/messages", HandleMessages, Who::kUser, true, ErrorStyle::kAnthropic},
+      {"POST", "/v1/messages/count_tokens", HandleCountTokens, Who::kUser, true, ErrorStyle::kAnthropic},
       {"POST", "/v1/embeddings", HandleEmbeddings, Who::kUser, true},
       {"POST", "/tokenize", HandleTokenize, Who::kUser, true},
       {"POST", "/detokenize", HandleDetokenize, Who::kUser, true},

@@ -27,6 +27,10 @@ const std::vector<Route>& Routes();
 // chat_completions.cc, completions.cc
 void HandleChatCompletions(Server& server, std::shared_ptr<Call> call);
 void HandleCompletions(Server& server, std::shared_ptr<Call> call);
+// responses.cc, messages.cc
+void HandleResponses(Server& server, std::shared_ptr<Call> call);
+void HandleMessages(Server& server, std::shared_ptr<Call> call);
+void HandleCountTokens(Server& server, std::shared_ptr<Call> call);
 // embeddings.cc
 void HandleEmbeddings(Server& server, std::shared_ptr<Call> call);
 // tokenize.cc
@@ -35,6 +39,9 @@ void HandleDetokenize(Server& server, std::shared_ptr<Call> call);
 // models.cc
 void HandleModels(Server& server, std::shared_ptr<Call> call);
 void HandleLoadModel(Server& server, std::shared_ptr<Call> call);
+// page.cc
+void HandlePage(Server& server, std::shared_ptr<Call> call);
+void HandleOpenApi(Server& server, std::shared_ptr<Call> call);
 // status.cc
 void HandleHealth(Server& server, std::shared_ptr<Call> call);
 void HandleReady(Server& server, std::shared_ptr<Call> call);

@@ -140,6 +140,11 @@ FieldJson ArgumentValue(const FieldJson* schema, std::string_view text) {
   return std::string(text);
 }
 
+// The text may be cut inside a character, where an answer ends early.
+std::string Dump(const FieldJson& json) {
+  return json.dump(-1, ' ', false, FieldJson::error_handler_t::replace);
+}
+
 void SetArgument(std::string_view key, FieldJson value, FieldJson* arguments) {
   (*arguments)[std::string(key)] = std::move(value);
 }
@@ -171,7 +176,7 @@ BodyVerdict QwenXmlCall(std::string_view body, const SharedJson& tools, ToolCall
     SetArgument(key, ArgumentValue(ArgumentSchema(tools, name, std::string(key)), value), &arguments);
   }
   call->name = std::string(name);
-  call->arguments = arguments.dump();
+  call->arguments = Dump(arguments);
   return BodyVerdict::kCall;
 }
 
@@ -191,7 +196,7 @@ BodyVerdict GlmCall(std::string_view body, const SharedJson& tools, ToolCall* ca
     SetArgument(key, ArgumentValue(ArgumentSchema(tools, name, std::string(key)), value), &arguments);
   }
   call->name = std::string(name);
-  call->arguments = arguments.dump();
+  call->arguments = Dump(arguments);
   return BodyVerdict::kCall;
 }
 
@@ -220,7 +225,7 @@ BodyVerdict DsmlCall(std::string_view body, ToolCall* call) {
     }
   }
   call->name = std::string(name);
-  call->arguments = arguments.dump();
+  call->arguments = Dump(arguments);
   return BodyVerdict::kCall;
 }
 
@@ -233,7 +238,7 @@ bool JsonCall(const FieldJson& json, ToolCall* call) {
   if (arguments == json.end() || arguments->is_null()) {
     call->arguments = "{}";
   } else if (arguments->is_object()) {
-    call->arguments = arguments->dump();
+    call->arguments = Dump(*arguments);
   } else if (arguments->is_string() && IsJsonObject(arguments->get<std::string>())) {
     call->arguments = arguments->get<std::string>();
   } else {

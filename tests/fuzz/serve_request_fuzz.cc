@@ -11,12 +11,21 @@
 #include "base/utf8.h"
 #include "serve/api_error.h"
 #include "serve/chat_request.h"
+#include "serve/messages_api.h"
+#include "serve/responses_api.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace deepshock;
   if (size == 0) return 0;
   const std::string_view body(reinterpret_cast<const char*>(data) + 1, size - 1);
-  ApiStatus (*const parsers[])(std::string_view, ChatRequest*) = {ParseChatCompletion, ParseCompletion};
+  const auto responses = [](std::string_view text, ChatRequest* chat) {
+    ResponsesRequest parsed;
+    const ApiStatus error = ParseResponses(text, &parsed);
+    *chat = parsed.chat;
+    return error;
+  };
+  ApiStatus (*const parsers[])(std::string_view, ChatRequest*) = {ParseChatCompletion, ParseCompletion,
+                                                                  responses, ParseMessages, ParseCountTokens};
   ChatRequest request;
   if (const ApiStatus error = parsers[data[0] % std::size(parsers)](body, &request)) {
     DS_CHECK(error->status >= 400 && error->status < 500, "a request at fault is the client's");
