@@ -95,3 +95,13 @@ function(deepshock_isa_rooms list)
   endforeach()
   set(${list} ${${list}} PARENT_SCOPE)
 endfunction()
+
+# deepshock_embed(TARGET NAME FILE...): the files' bytes become part of TARGET, as the function NAME (cmake/embed.cmake).
+function(deepshock_embed target name)
+  list(TRANSFORM ARGN PREPEND ${PROJECT_SOURCE_DIR}/ OUTPUT_VARIABLE files)
+  set(out ${PROJECT_BINARY_DIR}/embedded/${name}.cc)
+  add_custom_command(OUTPUT ${out}
+    COMMAND ${CMAKE_COMMAND} -DOUT=${out} -DNAME=${name} "-DFILES=${files}" -P ${PROJECT_SOURCE_DIR}/cmake/embed.cmake
+    DEPENDS ${files} ${PROJECT_SOURCE_DIR}/cmake/embed.cmake VERBATIM)
+  target_sources(${target} PRIVATE ${out})
+endfunction()

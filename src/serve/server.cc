@@ -123,6 +123,7 @@ std::optional<HttpResponse> Server::Refuse(const HttpRequest& head) {
                         ? AnthropicErrorBody(error, "")
                         : OpenAiErrorBody(error);
     if (error.status == 401) response.headers.emplace_back("WWW-Authenticate", "Bearer");
+    if (error.status == 405) response.headers.emplace_back("Allow", allowed);
     for (auto& header : CorsHeaders(head)) response.headers.push_back(std::move(header));
     ++counts_->requests;
     ++counts_->refused;

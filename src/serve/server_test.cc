@@ -296,6 +296,63 @@ TEST_F(ServerTest, ErrorsNameTheField) {
   EXPECT_EQ(Ask("GET", "/v1/models/tiny").json()["id"], "tiny");
 }
 
+TEST_F(ServerTest, TheOtherApisSayTheSame) {
+  Start();
+  const Json chat = Post("/v1/chat/completions", Chat("Hello")).json();
+  const std::string text = chat["choices"][0]["message"]["content"];
+
+  const Json input = {{"input", "Hello"}, {"temperature", 0}, {"max_output_tokens", 16}};
+  const Json response = Post("/v1/responses", input).json();
+  EXPECT_EQ(response["output"][0]["content"][0]["text"], text) << response.dump();
+  EXPECT_EQ(response["status"], "incomplete");
+  EXPECT_EQ(response["usage"]["output_tokens"], 16);
+  EXPECT_TRUE(response["deepshock"][0].contains("seed"));
+  Json streamed = input;
+  streamed["stream"] = true;
+  const HttpAnswer events = Post("/v1/responses", streamed);
+  EXPECT_NE(events.head.find("text/event-stream"), std::string::npos);
+  EXPECT_EQ(events.body.rfind("event: response.created\n", 0), 0U);
+  EXPECT_NE(events.body.find("event: response.incomplete\n"), std::string::npos);
+
+  Json asked = Chat("Hello");
+  const Json message = Post("/v1/messages", asked).json();
+  EXPECT_EQ(message["content"][0]["text"], text) << message.dump();
+  EXPECT_EQ(message["stop_reason"], "max_tokens");
+  asked["stream"] = true;
+  const HttpAnswer blocks = Post("/v1/messages", asked);
+  EXPECT_EQ(blocks.body.rfind("event: message_start\n", 0), 0U);
+  EXPECT_NE(blocks.body.find("event: message_stop\n"), std::string::npos);
+  const Json counted = Post("/v1/messages/count_tokens", {{"messages", asked["messages"]}}).json();
+  EXPECT_EQ(counted["input_tokens"], chat["usage"]["prompt_tokens"]);
+  // Errors in each API's own form.
+  EXPECT_EQ(Post("/v1/messages", Chat("Hello", {{"colour", 1}})).json()["error"]["type"],
+            "invalid_request_error");
+  EXPECT_EQ(Post("/v1/messages", Chat("Hello", {{"model", "x"}})).json()["error"]["type"], "not_found_error");
+  EXPECT_EQ(Post("/v1/responses", {{"input", "x"}, {"background", true}}).json()["error"]["param"],
+            "background");
+}
+
+TEST_F(ServerTest, AnswersAreHeldToARegex) {
+  Start();
+  const Json regex = {{"response_format", {{"type", "regex"}, {"regex", "(yes|no)!"}}}};
+  const std::string word =
+      Post("/v1/chat/completions", Chat("Hello", regex)).json()["choices"][0]["message"].value("content", "");
+  EXPECT_TRUE(word == "yes!" || word == "no!") << word;
+}
+
+TEST_F(ServerTest, ThePageAndTheDocument) {
+  Start();
+  const HttpAnswer page = Ask("GET", "/");
+  EXPECT_EQ(page.status, 200);
+  EXPECT_NE(page.head.find("Content-Security-Policy: default-src 'none'; script-src 'self'"),
+            std::string::npos);
+  EXPECT_NE(page.body.find("<title>Deepshock</title>"), std::string::npos);
+  EXPECT_NE(Ask("GET", "/page.js").head.find("text/javascript"), std::string::npos);
+  EXPECT_NE(Ask("GET", "/page.css").head.find("text/css"), std::string::npos);
+  EXPECT_EQ(Ask("GET", "/openapi.json").json()["openapi"], "3.1.0");
+  EXPECT_EQ(Ask("GET", "/page.txt").status, 404);
+}
+
 TEST_F(ServerTest, AFullQueueIsToldApart) {
   EngineOptions engine;
   engine.batch_size = 2;
