@@ -269,7 +269,7 @@ void HandleChatCompletions(Server& server, std::shared_ptr<Call> call) {
   ApiStatus error = ParseChatCompletion(call->request().body, &request);
   if (!error) error = server.models().Find(request.model, &model);
   if (!error) error = EncodeConversation(*model, request, &prompt);
-  if (!error) error = MakeConstraint(model, request, &plan);
+  if (!error) error = MakeConstraint(model, request, prompt.output, &plan);
   if (error) return call->SendError(*error);
   plan.prompts.push_back(std::move(prompt.tokens));
   plan.keep_special_tokens = prompt.output.format.keep_special_tokens;

@@ -1,13 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "serve/chat_prompt.h"
 
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <utility>
+
+#include "serve/reasoning_constraint.h"
 
 namespace deepshock {
 namespace {
 
 constexpr size_t kPromptEndTokens = 32;  // more than any opening of an answer has
+
+// The text behind which an answer begins that the model thinks before; empty: it begins at once.
+std::string ReasoningEnd(const ChatOutputOptions& output) {
+  const ChatFormat& format = output.format;
+  if (format.reasoning == ReasoningSyntax::kHarmony && format.calls != CallSyntax::kForced) {
+    return "<|channel|>final<|message|>";
+  }
+  if (!output.starts_in_reasoning) return "";
+  return format.reasoning == ReasoningSyntax::kMistralThink ? "[/THINK]" : "</think>";
+}
 
 }  // namespace
 
@@ -30,32 +43,34 @@ ApiStatus EncodeConversation(const ServedModel& model, const ChatRequest& reques
   prompt->output.starts_in_reasoning =
       StartsInReasoning(model.format, engine.Decode(std::span(prompt->tokens).last(end)));
   if (!ForcedCallSchema(request).empty()) prompt->output.format.calls = CallSyntax::kForced;
-  // A constraint holds from the first token on: there is nothing but the answer.
-  const bool constrained = request.response_format.kind != ResponseFormat::Kind::kText ||
-                           prompt->output.format.calls == CallSyntax::kForced;
-  if (constrained) prompt->output.starts_in_reasoning = false;
   return {};
 }
 
 ApiStatus MakeConstraint(const std::shared_ptr<ServedModel>& model, const ChatRequest& request,
-                         AnswerPlan* plan) {
+                         const ChatOutputOptions& output, AnswerPlan* plan) {
   using Kind = ResponseFormat::Kind;
   const std::string forced = request.messages != nullptr ? ForcedCallSchema(request) : "";
   const ResponseFormat format =
       forced.empty() ? request.response_format : ResponseFormat{Kind::kJsonSchema, forced};
   if (format.kind == Kind::kText) return {};
-  const char* param = forced.empty() ? "response_format" : "tool_choice";
-  if (format.kind == Kind::kGrammar)
-    return InvalidField(param, "grammars are not supported; a schema or a regex is");
-  plan->constraint = [model, format]() -> Result<std::shared_ptr<TokenConstraint>> {
+  const auto make = [model, format]() -> Result<std::shared_ptr<TokenConstraint>> {
     const Engine& engine = model->engine();
     if (format.kind == Kind::kJsonObject) return engine.ConstrainToJsonObject();
     if (format.kind == Kind::kRegex) return engine.ConstrainToRegex(format.text);
     return engine.ConstrainToJsonSchema(nlohmann::ordered_json::parse(format.text));
   };
   // Compiled here once, and known from then on, so that a schema that is not supported is refused by name.
-  const Result<std::shared_ptr<TokenConstraint>> first = plan->constraint();
-  if (!first.ok()) return InvalidField(param, "{}", first.message());
+  const Result<std::shared_ptr<TokenConstraint>> first = make();
+  if (!first.ok())
+    return InvalidField(forced.empty() ? "response_format" : "tool_choice", "{}", first.message());
+  plan->constraint = [model, make,
+                      closing = ReasoningEnd(output)]() -> Result<std::shared_ptr<TokenConstraint>> {
+    DS_ASSIGN(std::shared_ptr<TokenConstraint> inner, make());
+    if (closing.empty()) return inner;
+    const auto token_bytes = [model](int32_t token) { return model->engine().TokenBytes(token); };
+    return std::shared_ptr<TokenConstraint>(std::make_shared<AfterReasoning>(
+        token_bytes, model->engine().info().vocab_size, closing, std::move(inner)));
+  };
   return {};
 }
 

@@ -22,9 +22,10 @@ struct ChatPrompt {
 // `request` has messages. 400 where the template refuses them.
 ApiStatus EncodeConversation(const ServedModel& model, const ChatRequest& request, ChatPrompt* prompt);
 
-// What holds the answer to request.response_format, or to a call that is required; empty: nothing. 400 for a
-// schema that is not supported.
+// What holds the answer to request.response_format, or to a call that is required, from the end of the model's
+// reasoning on; empty: nothing. 400 for a schema that is not supported. `output`: of the request's ChatPrompt; empty
+// for completions.
 ApiStatus MakeConstraint(const std::shared_ptr<ServedModel>& model, const ChatRequest& request,
-                         AnswerPlan* plan);
+                         const ChatOutputOptions& output, AnswerPlan* plan);
 
 }  // namespace deepshock

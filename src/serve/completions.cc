@@ -156,7 +156,7 @@ void HandleCompletions(Server& server, std::shared_ptr<Call> call) {
   AnswerPlan plan;
   ApiStatus error = ParseCompletion(call->request().body, &request);
   if (!error) error = server.models().Find(request.model, &model);
-  if (!error) error = MakeConstraint(model, request, &plan);
+  if (!error) error = MakeConstraint(model, request, {}, &plan);
   if (error) return call->SendError(*error);
   std::vector<std::string> echoes;
   for (CompletionPrompt& prompt : request.prompts) {
