@@ -42,6 +42,9 @@ SANITIZER_ENV = {
     "GTEST_FILTER": f"-{RELEASE_ONLY}",
 }
 EXIT_OUT_OF_REACH = 75  # tools/peers
+# Scripts below tests/, and the program that each drives.
+PEER_TESTS = [("golden/tokenizers", "tokenize"), ("golden/chat_templates", "render_template"), ("serve/clients", "deepshock"),
+              ("serve/page", "deepshock"), ("serve/openapi", "deepshock")]
 TAIL_LINES = 60
 
 
@@ -232,8 +235,8 @@ class Runner:
             return
         step, log = self.step("peers")
         code = self.command(log, ["tools/peers"])
-        for script, tool in [("tokenizers", "tokenize"), ("chat_templates", "render_template")]:
-            path = f"tests/golden/{script}.py"
+        for script, tool in PEER_TESTS:
+            path = f"tests/{script}.py"
             if code == EXIT_OUT_OF_REACH:
                 step.skip(f"{path}: {last_line(log)}")
             elif code != 0:
