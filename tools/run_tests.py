@@ -43,7 +43,8 @@ SANITIZER_ENV = {
 }
 EXIT_OUT_OF_REACH = 75  # tools/peers
 # Scripts below tests/, and the program that each drives.
-PEER_TESTS = [("golden/tokenizers", "tokenize"), ("golden/chat_templates", "render_template"), ("serve/clients", "deepshock"),
+PEER_TESTS = [("golden/tokenizers", "tokenize"), ("golden/chat_templates", "render_template"),
+              ("golden/structured_output", "deepseek-infer"), ("serve/clients", "deepshock"),
               ("serve/page", "deepshock"), ("serve/openapi", "deepshock")]
 TAIL_LINES = 60
 
