@@ -11,6 +11,9 @@
 namespace deepshock {
 namespace {
 
+// Bytes of a body that are parsed and made tokens in some tens of milliseconds; more is done aside.
+constexpr size_t kLargeBody = 128u << 10;
+
 bool Matches(const Route& route, std::string_view path) {
   const std::string_view pattern = route.path;
   if (pattern.ends_with('*')) return path.starts_with(pattern.substr(0, pattern.size() - 1));
@@ -87,14 +90,7 @@ void Count(ServerCounts& counts, const CallLog& entry) {
 
 Server::Server(ServerOptions options) : options_(std::move(options)), access_(options_.access) {}
 
-Server::~Server() {
-  for (std::thread& thread : aside_) thread.join();
-}
-
-void Server::RunAside(std::function<void()> work) {
-  const std::lock_guard lock(aside_mutex_);
-  aside_.emplace_back(std::move(work));
-}
+Server::~Server() = default;
 
 HttpHeaders Server::CorsHeaders(const HttpRequest& request) const {
   HttpHeaders headers = {{"X-Content-Type-Options", "nosniff"}};
@@ -211,7 +207,8 @@ void Server::Handle(HttpRequest request, std::shared_ptr<HttpReply> reply) {
       return call->Send(std::move(response));
     }
   }
-  route->handle(*this, std::move(call));
+  if (call->request().body.size() <= kLargeBody) return route->handle(*this, std::move(call));
+  RunAside([this, route, call = std::move(call)]() mutable { route->handle(*this, std::move(call)); });
 }
 
 HttpResponse Server::Fault(int status, const std::string& message) {

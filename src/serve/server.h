@@ -7,15 +7,15 @@
 #include <chrono>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <string>
-#include <thread>
+#include <utility>
 #include <vector>
 
 #include "serve/access.h"
 #include "serve/call.h"
 #include "serve/http_message.h"
 #include "serve/model_registry.h"
+#include "serve/work_queue.h"
 
 namespace deepshock {
 
@@ -48,8 +48,8 @@ class Server final : public HttpHandler {
   ModelRegistry& models() { return models_; }
   const ServerOptions& options() const { return options_; }
   const ServerCounts& counts() const { return *counts_; }
-  // Runs `work` on a thread of its own; the destructor waits for its end.
-  void RunAside(std::function<void()> work);
+  // Runs what takes long beside the transport's threads; the destructor waits for its end.
+  void RunAside(std::function<void()> work) { aside_.Post(std::move(work)); }
   // /ready says no: a load balancer sends nothing more.
   void SetDraining() { draining_ = true; }
   bool draining() const { return draining_; }
@@ -63,8 +63,9 @@ class Server final : public HttpHandler {
   ModelRegistry models_;
   std::shared_ptr<ServerCounts> counts_ = std::make_shared<ServerCounts>();  // calls may outlive the server
   std::atomic<bool> draining_{false};
-  std::mutex aside_mutex_;
-  std::vector<std::thread> aside_;
+  // Models that load, and requests so large that reading them takes long. The last member: its work uses the
+  // others.
+  WorkQueue aside_{2};
 };
 
 }  // namespace deepshock

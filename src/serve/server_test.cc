@@ -353,6 +353,31 @@ TEST_F(ServerTest, ThePageAndTheDocument) {
   EXPECT_EQ(Ask("GET", "/page.txt").status, 404);
 }
 
+TEST_F(ServerTest, LargeRequestsDoNotHoldUpOthers) {
+  Start();
+  std::vector<std::thread> threads;
+  std::atomic<int> answered{0}, meanwhile{0};
+  std::atomic<bool> done{false};
+  // More of them than the transport has threads, each worth some tenths of a second.
+  for (int i = 0; i < 6; ++i) {
+    threads.emplace_back([&] {
+      if (Post("/tokenize", {{"prompt", std::string(2'000'000, 'a') + " b"}}).status == 200) ++answered;
+    });
+  }
+  std::thread watch([&] {
+    while (!done) {
+      EXPECT_EQ(Ask("GET", "/health").status, 200);
+      if (!done) ++meanwhile;
+      std::this_thread::sleep_for(milliseconds(5));
+    }
+  });
+  for (std::thread& thread : threads) thread.join();
+  done = true;
+  watch.join();
+  EXPECT_EQ(answered, 6);
+  EXPECT_GE(meanwhile, 5);  // held up, there would be one or two
+}
+
 TEST_F(ServerTest, AFullQueueIsToldApart) {
   EngineOptions engine;
   engine.batch_size = 2;
