@@ -39,6 +39,10 @@ ApiStatus EncodeConversation(const ServedModel& model, const ChatRequest& reques
   const size_t end = std::min(prompt->tokens.size(), kPromptEndTokens);
   prompt->output.format = model.format;
   if (request.tool_choice != ToolChoice::kNone) prompt->output.tools = request.tools;
+  // FitConversation tells a model whose template shows no calls to write them as Qwen's do.
+  if (prompt->output.tools != nullptr && model.format.calls == CallSyntax::kNone) {
+    prompt->output.format.calls = CallSyntax::kHermes;
+  }
   prompt->output.parallel_calls = request.parallel_tool_calls;
   prompt->output.starts_in_reasoning =
       StartsInReasoning(model.format, engine.Decode(std::span(prompt->tokens).last(end)));
