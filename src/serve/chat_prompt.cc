@@ -61,6 +61,7 @@ ApiStatus MakeConstraint(const std::shared_ptr<ServedModel>& model, const ChatRe
     const Engine& engine = model->engine();
     if (format.kind == Kind::kJsonObject) return engine.ConstrainToJsonObject();
     if (format.kind == Kind::kRegex) return engine.ConstrainToRegex(format.text);
+    if (format.kind == Kind::kGrammar) return engine.ConstrainToGrammar(format.text);
     return engine.ConstrainToJsonSchema(nlohmann::ordered_json::parse(format.text));
   };
   // Compiled here once, and known from then on, so that a schema that is not supported is refused by name.

@@ -108,18 +108,18 @@ ApiStatus ReadSeed(const FieldJson& value, const std::string& param, ChatRequest
   return {};
 }
 
-// https://platform.openai.com/docs/api-reference/chat/create: response_format. Besides OpenAI's there is
-// {"type": "regex", "regex": TEXT}.
+// https://platform.openai.com/docs/api-reference/chat/create: response_format. Besides OpenAI's there are
+// {"type": "grammar", "grammar": TEXT} and {"type": "regex", "regex": TEXT}.
 ApiStatus ReadResponseFormat(const FieldJson& value, const std::string& param, ChatRequest* request) {
   using Kind = ResponseFormat::Kind;
   if (!value.is_object()) return WrongType(param, "an object", value);
   size_t type = 0;
   if (!value.contains("type")) return InvalidField(param + ".type", "expected the format's type, found none");
   if (ApiStatus error = ReadChoice(value["type"], param + ".type",
-                                   {"text", "json_object", "json_schema", "regex"}, &type)) {
+                                   {"text", "json_object", "json_schema", "grammar", "regex"}, &type)) {
     return error;
   }
-  const Kind kinds[] = {Kind::kText, Kind::kJsonObject, Kind::kJsonSchema, Kind::kRegex};
+  const Kind kinds[] = {Kind::kText, Kind::kJsonObject, Kind::kJsonSchema, Kind::kGrammar, Kind::kRegex};
   request->response_format.kind = kinds[type];
   FieldReaders readers = {{"type", IgnoreField}};
   std::string ignored, text;
@@ -129,7 +129,7 @@ ApiStatus ReadResponseFormat(const FieldJson& value, const std::string& param, C
     text = v.dump();
     return {};
   };
-  const char* name = "regex";
+  const char* name = kinds[type] == Kind::kGrammar ? "grammar" : "regex";
   if (kinds[type] == Kind::kJsonSchema) {
     readers["json_schema"] = [&](const FieldJson& v, const std::string& p) -> ApiStatus {
       if (!v.is_object()) return WrongType(p, "an object", v);
@@ -140,7 +140,7 @@ ApiStatus ReadResponseFormat(const FieldJson& value, const std::string& param, C
                          {"strict", Into(&strict)}});
     };
     name = "json_schema.schema";
-  } else if (kinds[type] == Kind::kRegex) {
+  } else if (kinds[type] == Kind::kGrammar || kinds[type] == Kind::kRegex) {
     readers[name] = Into(&text);
   }
   if (ApiStatus error = ReadFields(value, param + ".", readers)) return error;

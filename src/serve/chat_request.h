@@ -23,9 +23,9 @@ using SharedJson = std::shared_ptr<const nlohmann::ordered_json>;
 
 // What the answer's text must be.
 struct ResponseFormat {
-  enum class Kind { kText, kJsonObject, kJsonSchema, kRegex };
+  enum class Kind { kText, kJsonObject, kJsonSchema, kGrammar, kRegex };
   Kind kind = Kind::kText;
-  std::string text;  // the schema as JSON, the expression
+  std::string text;  // the schema as JSON, the grammar, the expression
 };
 
 enum class ToolChoice { kAuto, kNone, kRequired };

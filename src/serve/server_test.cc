@@ -201,6 +201,12 @@ TEST_F(ServerTest, AnswersAreHeldToASchema) {
   EXPECT_TRUE(said["kind"] == "a" || said["kind"] == "b");
   EXPECT_EQ(answer["choices"][0]["finish_reason"], "stop");
 
+  const Json grammar = {{"type", "grammar"}, {"grammar", "root ::= (\"yes\" | \"no\") \"!\""}};
+  const Json spoken = Post("/v1/chat/completions", Chat("Hello", {{"response_format", grammar}})).json();
+  ASSERT_TRUE(spoken.contains("choices")) << spoken.dump();
+  const std::string word = spoken["choices"][0]["message"]["content"];
+  EXPECT_TRUE(word == "yes!" || word == "no!") << word;
+
   const Json tool = {{"type", "function"}, {"function", {{"name", "count"}, {"parameters", schema}}}};
   const Json called =
       Post("/v1/chat/completions",
