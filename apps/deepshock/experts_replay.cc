@@ -111,8 +111,7 @@ Result<Setting> FindSetting(const ReplayFlags& flags, const UseTrace& trace) {
   DS_RETURN_IF_ERROR(FindWarmUp(flags, trace.space(), &setting));
   int64_t tokens = 0;
   for (const UseTrace::StateChange& change : trace.StateChanges()) {
-    setting.state_tokens = std::max(setting.state_tokens, tokens += change.to);
-    tokens -= change.from;
+    setting.state_tokens = std::max(setting.state_tokens, tokens += change.to - change.from);
   }
   setting.least_experts =
       std::min<int64_t>(trace.space().num_chosen(), static_cast<int64_t>(trace.space().size()));

@@ -5,6 +5,8 @@
 #include <limits>
 #include <utility>
 
+#include "kernels/attention_layout.h"
+
 namespace deepshock {
 namespace {
 
@@ -44,9 +46,6 @@ class ClairvoyantPolicy final : public CachePolicy {
   size_t now_ = 0;
 };
 
-// As runtime/kv_cache.h grows: tokens of the first state, then doubled.
-constexpr int64_t kFirstStateTokens = 128;
-
 // Lets states take memory from the experts and give it back, as the trace's sequences did.
 class StateMemory {
  public:
@@ -57,9 +56,7 @@ class StateMemory {
   Status Advance(int64_t pass) {
     for (; next_ < changes_.size() && changes_[next_].pass <= pass; ++next_) {
       const UseTrace::StateChange& change = changes_[next_];
-      tokens_ += change.to;
-      DS_RETURN_IF_ERROR(Set(pass));
-      tokens_ -= change.from;
+      tokens_ += change.to - change.from;
       DS_RETURN_IF_ERROR(Set(pass));
     }
     return {};
@@ -94,9 +91,13 @@ void UseTrace::OnStep(const RoutingStep& step) {
     state.last_pass = num_passes_;
     if (row.position < state.capacity) continue;
     const int64_t from = state.capacity;
-    state.capacity = std::max(state.capacity, kFirstStateTokens);
-    while (state.capacity <= row.position) state.capacity *= 2;
-    growth_.push_back({num_passes_, from, state.capacity});
+    state.capacity = (row.position / kKvGroup + 1) * kKvGroup;  // as runtime/kv_cache.h grows
+    if (from > 0 && growth_[state.growth].pass == num_passes_) {
+      growth_[state.growth].to = state.capacity;
+    } else {
+      state.growth = growth_.size();
+      growth_.push_back({num_passes_, from, state.capacity});
+    }
   }
   std::vector<int32_t> rows(static_cast<size_t>(space_.num_experts()));
   std::vector<ExpertUse> uses;

@@ -41,8 +41,8 @@ class UseTrace final : public RoutingSink {
     size_t first, count;  // in uses()
   };
   const std::vector<Layer>& layers() const { return layers_; }
-  // A state grew before pass `pass` (from 0), to room for so many tokens from room for so many; for a while
-  // both are there. One that ends after a pass has `to` 0 and that pass's number plus 1.
+  // A state grew before pass `pass` (from 0), to room for so many tokens from room for so many. One that ends
+  // after a pass has `to` 0 and that pass's number plus 1.
   struct StateChange {
     int64_t pass = 0;
     int64_t from = 0, to = 0;  // tokens
@@ -60,6 +60,7 @@ class UseTrace final : public RoutingSink {
   int64_t num_tokens_ = 0, num_decoded_ = 0, num_passes_ = 0;
   struct State {
     int64_t capacity = 0, last_pass = 0;
+    size_t growth = 0;  // its last entry of growth_
   };
   std::map<uint64_t, State> states_;  // by request
   std::vector<StateChange> growth_;
