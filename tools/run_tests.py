@@ -34,7 +34,8 @@ ONE_THREAD = "*InterleavedKernels*:*WeightKernels*:*VectorKernels*:*AttentionTes
              "BenchmarkTest.DraftsGive*:BenchmarkTest.CountsWhat*:SynthTest.EveryType*"
 # Numbers over whole test sets: a quarter of an hour under a sanitizer, through code that other cases run too.
 RELEASE_ONLY = "TinyMoe.Likelihoods*:TinyMoe.MtpDrafts*:TinyMoe.ExpertProfiles*:RoutingOnTinyMoe.TheRecommended*:" \
-               "WarmUpOnText.*:ExpertMemory.ReplayPredicts*:SpeculationOnTinyMoe.*"
+               "WarmUpOnText.*:ExpertMemory.ReplayPredicts*:SpeculationOnTinyMoe.*:" \
+               "StructuredOutput.EveryFinished*"
 SANITIZER_ENV = {
     "ASAN_OPTIONS": "detect_stack_use_after_return=1:check_initialization_order=1:strict_string_checks=1",
     "UBSAN_OPTIONS": "print_stacktrace=1",
