@@ -175,7 +175,7 @@ ApiStatus Access::Enter(const Caller& caller, Clock::time_point now, std::unique
     usage.tokens -= 1;
   }
   ++usage.under_way;
-  *lease = std::make_unique<Lease>(*this, caller.index);
+  *lease = std::make_unique<Lease>(shared_from_this(), caller.index);
   return {};
 }
 

@@ -12,6 +12,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "base/result.h"
@@ -41,12 +42,13 @@ Result<ApiKey> MakeApiKey(std::string name, std::string_view secret);
 // {"keys": [{"name", "key" or "sha256", "requests_per_minute", "max_concurrent", "admin"}]}
 Result<std::vector<ApiKey>> ReadKeysFile(const std::string& path);
 
-class Access {
+class Access : public std::enable_shared_from_this<Access> {
  public:
   using Clock = std::chrono::steady_clock;
   // Counts as one request under way while it lives.
   class Lease;
 
+  // Owned by a shared_ptr, since leases hold it.
   explicit Access(AccessOptions options);
   ~Access();
 
@@ -83,16 +85,16 @@ class Access {
 
 class Access::Lease {
  public:
-  Lease(Access& access, size_t index) : access_(access), index_(index) {}
+  Lease(std::shared_ptr<Access> access, size_t index) : access_(std::move(access)), index_(index) {}
   ~Lease() {
-    const std::lock_guard lock(access_.mutex_);
-    --access_.usage_[index_].under_way;
+    const std::lock_guard lock(access_->mutex_);
+    --access_->usage_[index_].under_way;
   }
   Lease(const Lease&) = delete;
   Lease& operator=(const Lease&) = delete;
 
  private:
-  Access& access_;
+  std::shared_ptr<Access> access_;  // an answer may outlive the server
   size_t index_;
 };
 

@@ -23,7 +23,7 @@ Call::Call(HttpRequest request, std::shared_ptr<HttpReply> reply, std::string id
 Call::~Call() {
   entry_.total_ms =
       std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start_).count();
-  if (key != nullptr) entry_.key = key->name;
+  entry_.key = key_name;
   if (log_) log_(entry_);
 }
 

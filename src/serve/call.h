@@ -53,7 +53,7 @@ class Call {
   // Set before the answer begins.
   ErrorStyle error_style = ErrorStyle::kOpenAi;
   std::unique_ptr<Access::Lease> lease;
-  const ApiKey* key = nullptr;
+  std::string key_name;  // empty: none
 
   // For the log.
   void SetModel(const std::string& name);

@@ -30,6 +30,14 @@ struct EngineHost::Impl {
     changed.notify_one();
   }
 
+  void RequestStop() {
+    {
+      const std::lock_guard lock(mutex);
+      stopping = true;
+    }
+    changed.notify_one();
+  }
+
   void Run() {
     for (;;) {
       std::deque<std::function<void(Engine&)>> actions;
@@ -54,12 +62,14 @@ EngineHost::EngineHost(std::unique_ptr<Engine> engine) : impl_(std::make_shared<
   thread_ = std::thread([impl = impl_] { impl->Run(); });
 }
 
+void EngineHost::Stop() {
+  impl_->RequestStop();
+  if (thread_.joinable()) thread_.join();
+}
+
 EngineHost::~EngineHost() {
-  {
-    const std::lock_guard lock(impl_->mutex);
-    impl_->stopping = true;
-  }
-  impl_->changed.notify_one();
+  impl_->RequestStop();
+  if (!thread_.joinable()) return;
   if (thread_.get_id() == std::this_thread::get_id()) {
     thread_.detach();  // the last reference was held by a callback of its own
   } else {

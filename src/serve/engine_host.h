@@ -29,6 +29,9 @@ class EngineHost {
   void Cancel(uint64_t ticket);
   // Runs `action` on the engine's thread between two steps.
   void Post(std::function<void(Engine&)> action);
+  // Cancels what runs, and returns when the thread has ended: no callback is under way then, and there is no
+  // engine() any more. Not from the engine's own thread.
+  void Stop();
   // Submitted and not finished, as of now.
   int64_t num_requests() const;
 

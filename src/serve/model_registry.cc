@@ -50,8 +50,11 @@ std::vector<std::shared_ptr<ServedModel>> ModelRegistry::All() const {
 
 void ModelRegistry::Clear() {
   std::vector<std::shared_ptr<ServedModel>> models;
-  const std::lock_guard lock(mutex_);
-  models.swap(models_);
+  {
+    const std::lock_guard lock(mutex_);
+    models.swap(models_);
+  }
+  for (const auto& model : models) model->host.Stop();
 }
 
 }  // namespace deepshock

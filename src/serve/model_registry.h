@@ -36,6 +36,7 @@ class ModelRegistry {
   // `name` empty: the default. 404 with the known names where there is none.
   ApiStatus Find(std::string_view name, std::shared_ptr<ServedModel>* model) const;
   std::vector<std::shared_ptr<ServedModel>> All() const;
+  // Ends them all, with what they still run; when it returns their threads have ended.
   void Clear();
 
  private:

@@ -88,7 +88,8 @@ void Count(ServerCounts& counts, const CallLog& entry) {
 
 }  // namespace
 
-Server::Server(ServerOptions options) : options_(std::move(options)), access_(options_.access) {}
+Server::Server(ServerOptions options)
+    : options_(std::move(options)), access_(std::make_shared<Access>(options_.access)) {}
 
 Server::~Server() = default;
 
@@ -106,7 +107,7 @@ HttpHeaders Server::CorsHeaders(const HttpRequest& request) const {
 }
 
 ApiStatus Server::Identify(const HttpRequest& request, Access::Caller* caller) {
-  return access_.Identify(Secret(request), request.remote, Access::Clock::now(), caller);
+  return access_->Identify(Secret(request), request.remote, Access::Clock::now(), caller);
 }
 
 std::optional<HttpResponse> Server::Refuse(const HttpRequest& head) {
@@ -151,7 +152,7 @@ std::optional<HttpResponse> Server::Refuse(const HttpRequest& head) {
       return refuse(Forbidden("pages of this origin may not use the server; --cors allows them"));
     }
   }
-  if (access_.is_open() && IsLoopback(head.remote) && !IsLocalHost(host)) {
+  if (access_->is_open() && IsLoopback(head.remote) && !IsLocalHost(host)) {
     return refuse(Forbidden("expected localhost as the host of a server without API keys"));
   }
   Access::Caller caller;
@@ -195,10 +196,10 @@ void Server::Handle(HttpRequest request, std::shared_ptr<HttpReply> reply) {
     return call->SendError(*missing);
   }
   call->error_style = route->error_style;
-  if (known) call->key = caller.key;
+  if (known) call->key_name = caller.key != nullptr ? caller.key->name : "";
   if (route->limited) {
     int retry_after = 0;
-    if (const ApiStatus error = access_.Enter(caller, Access::Clock::now(), &call->lease, &retry_after)) {
+    if (const ApiStatus error = access_->Enter(caller, Access::Clock::now(), &call->lease, &retry_after)) {
       call->NoteError(*error);
       HttpResponse response{error->status, route->error_style == ErrorStyle::kAnthropic
                                                ? AnthropicErrorBody(*error, call->id())

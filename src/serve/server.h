@@ -59,7 +59,7 @@ class Server final : public HttpHandler {
   ApiStatus Identify(const HttpRequest& request, Access::Caller* caller);
 
   ServerOptions options_;
-  Access access_;
+  std::shared_ptr<Access> access_;
   ModelRegistry models_;
   std::shared_ptr<ServerCounts> counts_ = std::make_shared<ServerCounts>();  // calls may outlive the server
   std::atomic<bool> draining_{false};
