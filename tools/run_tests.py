@@ -31,7 +31,7 @@ TSAN_TESTS = ["base_test", "kernels_test", "experts_test", "runtime_test", "serv
 # Long loops on one thread: nothing for ThreadSanitizer to see, and minutes of its time.
 ONE_THREAD = "*InterleavedKernels*:*WeightKernels*:*VectorKernels*:*AttentionTest.Is*:*AttentionTest.Storing*:" \
              "*AttentionTest.Groups*:*AttentionTest.Products*:KvLayout.*:Utf8.*:Sampler.*:OutputFile.*:" \
-             "BenchmarkTest.DraftsGive*:BenchmarkTest.CountsWhat*:SynthTest.EveryType*"
+             "BenchmarkTest.*:SynthTest.EveryType*:ServingTest.RequestsThatArePutBack*:ServingTest.AnswersAreTheSame*"
 # Numbers over whole test sets: a quarter of an hour under a sanitizer, through code that other cases run too.
 RELEASE_ONLY = "TinyMoe.Likelihoods*:TinyMoe.MtpDrafts*:TinyMoe.ExpertProfiles*:RoutingOnTinyMoe.TheRecommended*:" \
                "WarmUpOnText.*:ExpertMemory.ReplayPredicts*:SpeculationOnTinyMoe.*:" \

@@ -36,7 +36,7 @@ class RawClient {
     return true;
   }
   // Reads until `end` has been seen (empty: until the server closes); what was read, up to the time limit.
-  std::string ReadUntil(std::string_view end, int timeout_ms = 10'000) {
+  std::string ReadUntil(std::string_view end, int timeout_ms = 100'000) {
     std::string text = std::move(rest_);
     rest_.clear();
     for (;;) {
@@ -58,7 +58,7 @@ class RawClient {
     }
   }
   // All that comes until the server closes.
-  std::string ReadAll(int timeout_ms = 10'000) { return ReadUntil({}, timeout_ms); }
+  std::string ReadAll(int timeout_ms = 100'000) { return ReadUntil({}, timeout_ms); }
   int fd() const { return fd_; }
   bool closed_by_server() const { return closed_; }
   void Close() {
