@@ -491,14 +491,14 @@ TEST_F(ServerTest, StoppingLetsAnswersEnd) {
   Start();
   HttpAnswer answer;
   std::thread running([&] {
-    answer = Post("/v1/chat/completions", Chat("Hello", {{"max_tokens", 300}, {"ignore_eos", true}}));
+    answer = Post("/v1/chat/completions", Chat("Hello", {{"max_tokens", 100}, {"ignore_eos", true}}));
   });
   for (int i = 0; i < 500 && Metric("running") < 1; ++i) std::this_thread::sleep_for(milliseconds(2));
   server_->SetDraining();
   EXPECT_EQ(Ask("GET", "/ready").status, 503);
-  EXPECT_TRUE(listener_->Stop(std::chrono::seconds(20)));
+  EXPECT_TRUE(listener_->Stop(std::chrono::seconds(60)));
   running.join();
-  EXPECT_EQ(answer.json()["usage"]["completion_tokens"], 300) << answer.body;
+  EXPECT_EQ(answer.json()["usage"]["completion_tokens"], 100) << answer.body;
 }
 
 }  // namespace
