@@ -4,16 +4,14 @@
 #include <algorithm>
 #include <cmath>
 
+#include "runtime/routing_json.h"
+
 namespace deepshock {
 namespace {
 
 constexpr int kBarWidth = 24;        // characters of a share of 1
 constexpr size_t kCourseWidth = 40;  // of an answer's length
 constexpr size_t kListed = 8;        // strongest experts
-
-std::string ExpertName(const AnswerExperts::Expert& expert) {
-  return fmt::format("{}:{}", expert.layer, expert.expert);
-}
 
 // In eighths of a character.
 std::string Bar(double share) {

@@ -184,7 +184,9 @@ Result<int> Serve(const ServeCommandOptions& options) {
   server_options.cors_origins = options.cors;
   server_options.log = MakeLog(options.log);
   server_options.load_model = [&options](const std::string& name, const std::string& path) {
-    return LoadServedModel(options, name, path);
+    ServeCommandOptions other = options;
+    other.generation.routing.trace.clear();  // it is the first model's, which may still write it
+    return LoadServedModel(other, name, path);
   };
   Server server(std::move(server_options));
   // Listens first: /health answers while the model loads, and a port that is taken is told at once.

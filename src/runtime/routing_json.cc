@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/routing_json.h"
 
-#include <cmath>
 #include <nlohmann/json.hpp>
+
+#include "experts/profile.h"
 
 namespace deepshock {
 namespace {
 
 using OrderedJson = nlohmann::ordered_json;
 
-double Rounded(double value) { return std::round(value * 1e4) / 1e4; }
+double Rounded(double value) { return RoundDecimals(value, 4); }
 
 const char* Name(ExpertRule::Kind kind) {
   switch (kind) {
@@ -23,10 +24,6 @@ const char* Name(ExpertRule::Kind kind) {
   return "";
 }
 
-std::string ExpertName(const AnswerExperts::Expert& expert) {
-  return fmt::format("{}:{}", expert.layer, expert.expert);
-}
-
 OrderedJson SharesJson(const std::vector<std::string>& names, const auto& shares) {
   OrderedJson json = OrderedJson::object();
   for (size_t g = 0; g < names.size(); ++g) json[names[g]] = Rounded(shares[g]);
@@ -34,6 +31,10 @@ OrderedJson SharesJson(const std::vector<std::string>& names, const auto& shares
 }
 
 }  // namespace
+
+std::string ExpertName(const AnswerExperts::Expert& expert) {
+  return fmt::format("{}:{}", expert.layer, expert.expert);
+}
 
 OrderedJson RoutingAuditJson(const RoutingAudit& audit) {
   OrderedJson asked = OrderedJson::object();

@@ -4,11 +4,13 @@
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>
+#include <string>
 
 #include "deepshock/engine.h"
 
 namespace deepshock {
 
+std::string ExpertName(const AnswerExperts::Expert& expert);  // "3:17": layer and expert
 nlohmann::ordered_json RoutingAuditJson(const RoutingAudit& audit);
 // `result`: one that has `experts`.
 nlohmann::ordered_json AnswerExpertsJson(const Engine& engine, const GenerationResult& result);

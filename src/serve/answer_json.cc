@@ -4,10 +4,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
 #include <nlohmann/json.hpp>
 #include <random>
 
+#include "experts/profile.h"
 #include "runtime/routing_json.h"
 #include "serve/call.h"
 
@@ -63,8 +63,6 @@ void UsageCount::Add(const GenerationResult& result) {
   prompt_tokens += result.prompt_tokens;
   cached_tokens += result.cached_prompt_tokens;
   completion_tokens += static_cast<int64_t>(result.tokens.size());
-  accepted_tokens += result.accepted_tokens;
-  rejected_tokens += result.drafted_tokens - result.accepted_tokens;
 }
 
 std::string UsageJson(const UsageCount& usage) {
@@ -77,10 +75,10 @@ std::string UsageJson(const UsageCount& usage) {
 }
 
 std::string DeepshockJson(const Engine& engine, const GenerationResult& result) {
-  OrderedJson json = {{"queue_ms", std::round(result.queue_ms * 1e3) / 1e3},
-                      {"first_token_ms", std::round(result.first_token_ms * 1e3) / 1e3},
-                      {"total_ms", std::round(result.total_ms * 1e3) / 1e3},
-                      {"tokens_per_second", std::round(result.TokensPerSecond() * 1e2) / 1e2},
+  OrderedJson json = {{"queue_ms", RoundDecimals(result.queue_ms, 3)},
+                      {"first_token_ms", RoundDecimals(result.first_token_ms, 3)},
+                      {"total_ms", RoundDecimals(result.total_ms, 3)},
+                      {"tokens_per_second", RoundDecimals(result.TokensPerSecond(), 2)},
                       {"drafted_tokens", result.drafted_tokens},
                       {"accepted_tokens", result.accepted_tokens},
                       {"seed", result.seed}};
@@ -88,11 +86,6 @@ std::string DeepshockJson(const Engine& engine, const GenerationResult& result) 
   if (result.routing) json["routing"] = RoutingAuditJson(*result.routing);
   if (result.experts) json["experts"] = AnswerExpertsJson(engine, result);
   return Dump(json);
-}
-
-void AppendMember(std::string_view name, std::string_view json, std::string* object) {
-  object->pop_back();
-  *object += fmt::format("{}\"{}\": {}}}", object->size() > 1 ? ", " : "", name, json);
 }
 
 }  // namespace deepshock

@@ -20,15 +20,11 @@ std::string TokenLogprobsJson(const Engine& engine, const TokenLogprobs& logprob
 
 struct UsageCount {
   int64_t prompt_tokens = 0, cached_tokens = 0, completion_tokens = 0, reasoning_tokens = 0;
-  int64_t accepted_tokens = 0, rejected_tokens = 0;  // drafts
   void Add(const GenerationResult& result);
 };
 std::string UsageJson(const UsageCount& usage);
 
 // Deepshock's own field of an answer: speed, and what experts did where it was asked for.
 std::string DeepshockJson(const Engine& engine, const GenerationResult& result);
-
-// {"a": 1} and "\"b\": 2" -> {"a": 1, "b": 2}: `members` goes before the last brace.
-void AppendMember(std::string_view name, std::string_view json, std::string* object);
 
 }  // namespace deepshock

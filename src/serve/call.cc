@@ -42,12 +42,17 @@ void Call::Send(HttpResponse response) {
   reply_->Send(std::move(response));
 }
 
-void Call::SendError(const ApiError& error) {
+HttpResponse ErrorResponse(const ApiError& error, ErrorStyle style, std::string_view request_id,
+                           HttpHeaders headers) {
+  if (error.status == 401) headers.emplace_back("WWW-Authenticate", "Bearer");
+  return {error.status,
+          style == ErrorStyle::kAnthropic ? AnthropicErrorBody(error, request_id) : OpenAiErrorBody(error),
+          "application/json", std::move(headers)};
+}
+
+void Call::SendError(const ApiError& error, HttpHeaders headers) {
   NoteError(error);
-  HttpResponse response{error.status, error_style == ErrorStyle::kAnthropic ? AnthropicErrorBody(error, id_)
-                                                                            : OpenAiErrorBody(error)};
-  if (error.status == 401) response.headers.emplace_back("WWW-Authenticate", "Bearer");
-  Send(std::move(response));
+  Send(ErrorResponse(error, error_style, id_, std::move(headers)));
 }
 
 void Call::BeginEvents() {

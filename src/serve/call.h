@@ -28,6 +28,9 @@ struct CallLog {
 };
 
 enum class ErrorStyle { kOpenAi, kAnthropic };
+// The error in the API's own form.
+HttpResponse ErrorResponse(const ApiError& error, ErrorStyle style, std::string_view request_id,
+                           HttpHeaders headers = {});
 
 class Call {
  public:
@@ -44,7 +47,7 @@ class Call {
   // Each answers and ends the call.
   void Send(HttpResponse response);
   void SendJson(std::string body) { Send({200, std::move(body)}); }
-  void SendError(const ApiError& error);
+  void SendError(const ApiError& error, HttpHeaders headers = {});
   // A stream of server-sent events; Write and End of reply() go on from here.
   void BeginEvents();
   // In the middle of a stream, where no status can be sent any more.

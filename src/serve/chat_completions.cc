@@ -8,6 +8,7 @@
 #include "serve/answer.h"
 #include "serve/answer_json.h"
 #include "serve/chat_prompt.h"
+#include "serve/openai_stream.h"
 #include "serve/routes.h"
 
 namespace deepshock {
@@ -173,35 +174,18 @@ class StreamedChat final : public ChatWriter {
  public:
   StreamedChat(std::shared_ptr<Call> call, std::shared_ptr<ServedModel> model, const ChatRequest& request,
                const ChatOutputOptions& output)
-      : ChatWriter(std::move(call), std::move(model), request, output), with_usage_(request.stream_usage) {}
+      : ChatWriter(std::move(call), std::move(model), request, output),
+        stream_(call_, head_, request.stream_usage) {}
 
-  void Finish() override {
-    Begin();
-    if (with_usage_) {
-      call_->reply().Write(
-          fmt::format("data: {}\"choices\": [], \"usage\": {}}}\n\n", head_, UsageJson(usage_)));
-    }
-    call_->reply().Write("data: [DONE]\n\n");
-    call_->reply().End();
-  }
-  void Fail(const ApiError& error) override {
-    if (!streaming_) return call_->SendError(error);
-    call_->NoteError(error);
-    call_->reply().Write("data: " + OpenAiErrorBody(error) + "\n\n");
-    call_->reply().End();
-  }
+  void Finish() override { stream_.Finish(usage_); }
+  void Fail(const ApiError& error) override { stream_.Fail(error); }
 
  private:
-  void Begin() {
-    if (!std::exchange(streaming_, true)) call_->BeginEvents();
-  }
-
   void OnEvents(size_t index, const std::vector<OutputEvent>& events) override {
     ChatChoice& choice = choices_[index];
     if (!choice.begun) {
       choice.begun = true;
-      Begin();
-      Write(index, R"({"role": "assistant", "content": "", "refusal": null})", "", "null");
+      Write(index, R"({"role": "assistant", "content": "", "refusal": null})", "");
     }
     for (const OutputEvent& event : events) {
       std::string delta;
@@ -227,19 +211,17 @@ class StreamedChat final : public ChatWriter {
         case OutputEvent::Kind::kCallEnd:
           continue;
       }
-      Write(index, delta, TakeLogprobs(index), "null");
+      Write(index, delta, TakeLogprobs(index));
     }
     // Each token's numbers go out with it, even where its text waits for more.
-    if (!choice.logprobs.empty()) Write(index, R"({"content": ""})", TakeLogprobs(index), "null");
+    if (!choice.logprobs.empty()) Write(index, R"({"content": ""})", TakeLogprobs(index));
   }
 
   void End(size_t index) override {
     const ChatChoice& choice = choices_[index];
-    std::string chunk =
-        fmt::format(R"({}"choices": [{{"index": {}, "delta": {{}}, "logprobs": null, )"
-                    R"("finish_reason": "{}"}}], "deepshock": [{}]}})",
-                    head_, index, choice.Reason(), DeepshockJson(model_->engine(), choice.result));
-    call_->reply().Write("data: " + chunk + "\n\n");
+    stream_.Write(fmt::format(R"({{"index": {}, "delta": {{}}, "logprobs": null, "finish_reason": "{}"}})",
+                              index, choice.Reason()),
+                  fmt::format(R"(, "deepshock": [{}])", DeepshockJson(model_->engine(), choice.result)));
   }
 
   std::string TakeLogprobs(size_t index) {
@@ -248,15 +230,12 @@ class StreamedChat final : public ChatWriter {
     return LogprobsList(std::exchange(logprobs, {}));
   }
 
-  void Write(size_t index, std::string_view delta, const std::string& logprobs, const char* reason) {
-    call_->reply().Write(
-        fmt::format("data: {}\"choices\": [{{\"index\": {}, \"delta\": {}, \"logprobs\": {}, "
-                    "\"finish_reason\": {}}}]}}\n\n",
-                    head_, index, delta, logprobs.empty() ? "null" : logprobs, reason));
+  void Write(size_t index, std::string_view delta, const std::string& logprobs) {
+    stream_.Write(fmt::format(R"({{"index": {}, "delta": {}, "logprobs": {}, "finish_reason": null}})", index,
+                              delta, logprobs.empty() ? "null" : logprobs));
   }
 
-  const bool with_usage_;
-  bool streaming_ = false;
+  OpenAiStream stream_;
 };
 
 }  // namespace

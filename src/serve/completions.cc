@@ -3,11 +3,13 @@
 #include <fmt/format.h>
 
 #include <ctime>
+#include <optional>
 #include <utility>
 
 #include "serve/answer.h"
 #include "serve/answer_json.h"
 #include "serve/chat_prompt.h"
+#include "serve/openai_stream.h"
 #include "serve/routes.h"
 
 namespace deepshock {
@@ -54,8 +56,6 @@ class CompletionWriter final : public AnswerWriter {
                    std::vector<std::string> echoes)
       : call_(std::move(call)),
         model_(std::move(model)),
-        stream_(request.stream),
-        with_usage_(request.stream_usage),
         num_choices_(static_cast<size_t>(request.num_choices)),
         choices_(request.prompts.size() * num_choices_) {
     for (size_t i = 0; i < choices_.size() && !echoes.empty(); ++i)
@@ -64,13 +64,15 @@ class CompletionWriter final : public AnswerWriter {
     AppendJsonString(model_->name, &name);
     head_ = fmt::format(R"({{"id": "{}", "object": "text_completion", "created": {}, "model": {}, )",
                         NewId("cmpl-"), std::time(nullptr), name);
+    if (request.stream) stream_.emplace(call_, head_, request.stream_usage);
   }
 
   bool Token(size_t index, const StreamedToken& token) override {
     OneChoice& choice = choices_[index];
     choice.text += token.text;
     if (token.logprobs != nullptr) choice.logprobs.Add(model_->engine(), *token.logprobs);
-    if (stream_ && (!choice.text.empty() || !choice.logprobs.empty())) Write(index, "null", "");
+    if (stream_ && (!choice.text.empty() || !choice.logprobs.empty()))
+      stream_->Write(ChoiceJson(index, "null"));
     return true;
   }
   void Choice(size_t index, GenerationResult result) override {
@@ -80,20 +82,12 @@ class CompletionWriter final : public AnswerWriter {
     OneChoice& choice = choices_[index];
     choice.result = std::move(result);
     if (stream_) {
-      Write(index, Reason(choice),
-            fmt::format(R"(, "deepshock": [{}])", DeepshockJson(model_->engine(), choice.result)));
+      stream_->Write(ChoiceJson(index, Reason(choice)),
+                     fmt::format(R"(, "deepshock": [{}])", DeepshockJson(model_->engine(), choice.result)));
     }
   }
   void Finish() override {
-    if (stream_) {
-      Begin();
-      if (with_usage_) {
-        call_->reply().Write(
-            fmt::format("data: {}\"choices\": [], \"usage\": {}}}\n\n", head_, UsageJson(usage_)));
-      }
-      call_->reply().Write("data: [DONE]\n\n");
-      return call_->reply().End();
-    }
+    if (stream_) return stream_->Finish(usage_);
     std::string json = head_ + R"("choices": [)";
     for (size_t i = 0; i < choices_.size(); ++i) {
       json += (i > 0 ? ", " : "") + ChoiceJson(i, Reason(choices_[i]));
@@ -105,10 +99,8 @@ class CompletionWriter final : public AnswerWriter {
     call_->SendJson(json + "]}");
   }
   void Fail(const ApiError& error) override {
-    if (!streaming_) return call_->SendError(error);
-    call_->NoteError(error);
-    call_->reply().Write("data: " + OpenAiErrorBody(error) + "\n\n");
-    call_->reply().End();
+    if (stream_) return stream_->Fail(error);
+    call_->SendError(error);
   }
 
  private:
@@ -129,23 +121,13 @@ class CompletionWriter final : public AnswerWriter {
     choice.text.clear();
     return json;
   }
-  void Begin() {
-    if (!std::exchange(streaming_, true)) call_->BeginEvents();
-  }
-  void Write(size_t index, const std::string& reason, const std::string& more) {
-    Begin();
-    call_->reply().Write(
-        fmt::format("data: {}\"choices\": [{}]{}}}\n\n", head_, ChoiceJson(index, reason), more));
-  }
-
   std::shared_ptr<Call> call_;
   std::shared_ptr<ServedModel> model_;
-  const bool stream_, with_usage_;
   const size_t num_choices_;
   std::vector<OneChoice> choices_;
   std::string head_;
   UsageCount usage_;
-  bool streaming_ = false;
+  std::optional<OpenAiStream> stream_;
 };
 
 }  // namespace

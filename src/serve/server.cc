@@ -115,13 +115,10 @@ std::optional<HttpResponse> Server::Refuse(const HttpRequest& head) {
   std::string allowed;
   const ApiStatus missing = FindRoute(head, &route, &allowed);
   const auto refuse = [&](const ApiError& error) {
-    HttpResponse response = Fault(error.status, error.message);
-    response.body = route != nullptr && route->error_style == ErrorStyle::kAnthropic
-                        ? AnthropicErrorBody(error, "")
-                        : OpenAiErrorBody(error);
-    if (error.status == 401) response.headers.emplace_back("WWW-Authenticate", "Bearer");
-    if (error.status == 405) response.headers.emplace_back("Allow", allowed);
-    for (auto& header : CorsHeaders(head)) response.headers.push_back(std::move(header));
+    HttpHeaders headers = CorsHeaders(head);
+    if (error.status == 405) headers.emplace_back("Allow", allowed);
+    HttpResponse response = ErrorResponse(error, route != nullptr ? route->error_style : ErrorStyle::kOpenAi,
+                                          "", std::move(headers));
     ++counts_->requests;
     ++counts_->refused;
     if (options_.log) {
@@ -189,23 +186,14 @@ void Server::Handle(HttpRequest request, std::shared_ptr<HttpReply> reply) {
           {"Access-Control-Max-Age", "3600"}}});
   }
   if (missing) {
-    if (!allowed.empty()) {
-      HttpResponse response{405, OpenAiErrorBody(*missing), "application/json", {{"Allow", allowed}}};
-      return call->Send(std::move(response));
-    }
-    return call->SendError(*missing);
+    return call->SendError(*missing, allowed.empty() ? HttpHeaders() : HttpHeaders{{"Allow", allowed}});
   }
   call->error_style = route->error_style;
   if (known) call->key_name = caller.key != nullptr ? caller.key->name : "";
   if (route->limited) {
     int retry_after = 0;
     if (const ApiStatus error = access_->Enter(caller, Access::Clock::now(), &call->lease, &retry_after)) {
-      call->NoteError(*error);
-      HttpResponse response{error->status, route->error_style == ErrorStyle::kAnthropic
-                                               ? AnthropicErrorBody(*error, call->id())
-                                               : OpenAiErrorBody(*error)};
-      response.headers.emplace_back("Retry-After", std::to_string(retry_after));
-      return call->Send(std::move(response));
+      return call->SendError(*error, {{"Retry-After", std::to_string(retry_after)}});
     }
   }
   if (call->request().body.size() <= kLargeBody) return route->handle(*this, std::move(call));
