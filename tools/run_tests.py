@@ -28,10 +28,12 @@ STEPS = [*DEFAULT_STEPS, "aarch64"]
 AARCH64_TESTS = ["tensor_test", "kernels_test", "kernels_without_dotprod"]
 # What has threads of its own.
 TSAN_TESTS = ["base_test", "kernels_test", "experts_test", "runtime_test", "serve_test"]
-# Long loops on one thread: nothing for ThreadSanitizer to see, and minutes of its time.
+# Long loops on one thread: nothing for ThreadSanitizer to see, and minutes of its time; or counts of the process's
+# pages, most of which are ThreadSanitizer's own.
 ONE_THREAD = "*InterleavedKernels*:*WeightKernels*:*VectorKernels*:*AttentionTest.Is*:*AttentionTest.Storing*:" \
              "*AttentionTest.Groups*:*AttentionTest.Products*:KvLayout.*:Utf8.*:Sampler.*:OutputFile.*:" \
-             "BenchmarkTest.*:SynthTest.EveryType*:ServingTest.RequestsThatArePutBack*:ServingTest.AnswersAreTheSame*"
+             "BenchmarkTest.*:SynthTest.EveryType*:ServingTest.RequestsThatArePutBack*:ServingTest.AnswersAreTheSame*:" \
+             "KvCache.ALongContextCostsNothing*"
 # Numbers over whole test sets: a quarter of an hour under a sanitizer, through code that other cases run too.
 RELEASE_ONLY = "TinyMoe.Likelihoods*:TinyMoe.MtpDrafts*:TinyMoe.ExpertProfiles*:RoutingOnTinyMoe.TheRecommended*:" \
                "WarmUpOnText.*:ExpertMemory.ReplayPredicts*:SpeculationOnTinyMoe.*:" \
