@@ -7,35 +7,58 @@
 namespace deepshock {
 namespace {
 
+// What one call has in the engine's queue. One with hundreds of inputs takes turns with other calls instead of
+// filling the queue.
+constexpr size_t kMostAtOnce = 64;
+
 // The generations of one answer. The model's callbacks hold it; it holds the model, so that one whose place
 // was taken lives until its last answer is given.
 class Running : public std::enable_shared_from_this<Running> {
  public:
   Running(std::shared_ptr<Call> call, std::shared_ptr<ServedModel> model,
-          std::shared_ptr<AnswerWriter> writer, size_t num_choices)
-      : call_(std::move(call)), model_(std::move(model)), writer_(std::move(writer)), left_(num_choices) {}
+          std::shared_ptr<AnswerWriter> writer, std::vector<GenerationRequest> requests)
+      : call_(std::move(call)),
+        model_(std::move(model)),
+        writer_(std::move(writer)),
+        requests_(std::move(requests)),
+        left_(requests_.size()) {}
 
-  void Start(std::vector<GenerationRequest> requests) {
+  void Start() {
     call_->reply().OnClosed([weak = weak_from_this(), call = std::weak_ptr<Call>(call_)] {
       if (const auto left = call.lock()) left->NoteClientLeft();
       if (const auto self = weak.lock()) self->OnClientLeft();
     });
-    for (size_t choice = 0; choice < requests.size(); ++choice) {
-      GenerationRequest& request = requests[choice];
-      request.on_token = [self = shared_from_this(), choice](const StreamedToken& token) {
-        return !self->ended_ && self->writer_->Token(choice, token);
-      };
-      request.on_done = [self = shared_from_this(), choice](GenerationResult result) {
-        self->OnDone(choice, std::move(result));
-      };
-      const uint64_t ticket = model_->host.Submit(std::move(request));
-      const std::lock_guard lock(mutex_);
-      tickets_.push_back(ticket);
-      if (client_left_) model_->host.Cancel(ticket);
-    }
+    for (size_t i = 0; i < kMostAtOnce; ++i) SubmitNext();
   }
 
  private:
+  void SubmitNext() {
+    size_t choice = 0;
+    {
+      const std::lock_guard lock(mutex_);
+      if (next_ == requests_.size()) return;
+      choice = next_++;
+    }
+    GenerationRequest request = std::move(requests_[choice]);
+    request.on_token = [self = shared_from_this(), choice](const StreamedToken& token) {
+      return !self->ended_ && self->writer_->Token(choice, token);
+    };
+    request.on_done = [self = shared_from_this(), choice](GenerationResult result) {
+      self->OnDone(choice, std::move(result));
+    };
+    const uint64_t ticket = model_->host.Submit(std::move(request));
+    const std::lock_guard lock(mutex_);
+    tickets_.push_back(ticket);
+    if (client_left_) model_->host.Cancel(ticket);
+  }
+  // How many were not submitted yet, and will not be.
+  size_t DropRest() {
+    const std::lock_guard lock(mutex_);
+    const size_t rest = requests_.size() - next_;
+    next_ = requests_.size();
+    return rest;
+  }
+
   void OnClientLeft() {
     model_->host.Post([self = shared_from_this()](Engine&) { self->ended_ = true; });
     const std::lock_guard lock(mutex_);
@@ -46,14 +69,16 @@ class Running : public std::enable_shared_from_this<Running> {
   void OnDone(size_t choice, GenerationResult result) {
     call_->AddResult(result);
     --left_;
-    if (ended_) return Leave();
-    if (result.finish_reason == FinishReason::kError) {
+    if (!ended_ && result.finish_reason == FinishReason::kError) {
       ended_ = true;
       writer_->Fail(ErrorOf(result));
+    }
+    if (ended_) {
+      left_ -= DropRest();
       return Leave();
     }
     writer_->Choice(choice, std::move(result));
-    if (left_ > 0) return;
+    if (left_ > 0) return SubmitNext();
     ended_ = true;
     writer_->Finish();
     Leave();
@@ -69,6 +94,8 @@ class Running : public std::enable_shared_from_this<Running> {
   std::shared_ptr<ServedModel> model_;
   std::shared_ptr<AnswerWriter> writer_;
   std::mutex mutex_;
+  std::vector<GenerationRequest> requests_;
+  size_t next_ = 0;  // of requests_
   std::vector<uint64_t> tickets_;
   bool client_left_ = false;
   // The engine's thread only:
@@ -132,9 +159,7 @@ ApiStatus StartAnswer(std::shared_ptr<Call> call, std::shared_ptr<ServedModel> m
     }
   }
   call->SetModel(model->name);
-  const size_t num_choices = requests.size();
-  std::make_shared<Running>(std::move(call), std::move(model), std::move(writer), num_choices)
-      ->Start(std::move(requests));
+  std::make_shared<Running>(std::move(call), std::move(model), std::move(writer), std::move(requests))->Start();
   return {};
 }
 

@@ -252,6 +252,19 @@ TEST_F(ServerTest, EmbeddingsAreUnitVectorsAndDoNotDependOnCompany) {
             8U);
 }
 
+TEST_F(ServerTest, MoreInputsThanMayWaitTakeTurns) {
+  EngineOptions engine;
+  engine.max_waiting = 80;
+  Start({}, engine);
+  const Json inputs(std::vector<std::string>(200, "sea"));
+  const HttpAnswer answer = Post("/v1/embeddings", {{"input", inputs}, {"dimensions", 4}});
+  ASSERT_EQ(answer.status, 200) << answer.body;
+  const Json data = answer.json()["data"];
+  ASSERT_EQ(data.size(), 200U);
+  for (const Json& entry : data) EXPECT_EQ(entry["embedding"], data[0]["embedding"]);
+  EXPECT_EQ(answer.json()["usage"]["prompt_tokens"].get<int>() % 200, 0);
+}
+
 TEST_F(ServerTest, TokensThereAndBack) {
   Start();
   const Json tokens =
