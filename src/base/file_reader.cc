@@ -7,9 +7,7 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <condition_variable>
 #include <cstring>
-#include <mutex>
 #include <thread>
 
 #include "base/check.h"
@@ -24,13 +22,10 @@ int64_t RoundUp(int64_t bytes) {
 }
 
 // Threads that wait in pread, one for each request that may be under way.
-class ThreadReader final : public FileReader {
+class ThreadReader final : public QueuedReader {
  public:
-  ThreadReader(OpenFiles files, const Options& options, const std::string& reason)
-      : files_(std::move(files)), queue_(files_, options.request_bytes) {
-    description_ = fmt::format("{} threads with pread{}{}{}", options.num_requests,
-                               files_.direct ? ", O_DIRECT" : ", through the page cache",
-                               reason.empty() ? "" : ": ", reason);
+  ThreadReader(OpenFiles files, const Options& options, const std::string& description)
+      : QueuedReader(std::move(files), options.request_bytes, description) {
     for (int i = 0; i < options.num_requests; ++i) threads_.emplace_back([this] { Loop(); });
   }
   ~ThreadReader() override {
@@ -49,20 +44,6 @@ class ThreadReader final : public FileReader {
     }
     work_.notify_all();
   }
-  void Hurry(uint64_t tag) override {
-    std::lock_guard lock(mutex_);
-    queue_.Hurry(tag);
-  }
-  FileReadResult Wait() override {
-    std::unique_lock lock(mutex_);
-    done_.wait(lock, [this] { return queue_.has_done(); });
-    return queue_.TakeDone();
-  }
-  std::optional<FileReadResult> Poll() override {
-    std::lock_guard lock(mutex_);
-    return queue_.has_done() ? std::optional(queue_.TakeDone()) : std::nullopt;
-  }
-  const std::string& description() const override { return description_; }
 
  private:
   void Loop() {
@@ -72,23 +53,14 @@ class ThreadReader final : public FileReader {
       work_.wait(lock, [&] { return stopping_ || (request = queue_.Next()).has_value(); });
       if (!request) return;  // stopping
       lock.unlock();
-      const int fd = files_.entries[static_cast<size_t>(request->file)].fd;
-      ssize_t got = 0;
-      do {
-        got = ::pread(fd, request->to, static_cast<size_t>(request->padded), request->offset);
-      } while (got < 0 && errno == EINTR);
-      const int64_t result = got < 0 ? -errno : got;
+      const int64_t result = ReadNow(*request);
       lock.lock();
       queue_.Finish(*request, result);
       if (queue_.has_done()) done_.notify_all();
     }
   }
 
-  OpenFiles files_;
-  std::string description_;
-  std::mutex mutex_;
-  std::condition_variable work_, done_;
-  FileReadQueue queue_;
+  std::condition_variable work_;
   bool stopping_ = false;
   std::vector<std::thread> threads_;
 };
@@ -115,6 +87,30 @@ Status OpenOne(const FileReader::File& file, bool direct, OpenFiles* files) {
 
 OpenFiles::~OpenFiles() {
   for (const Entry& entry : entries) ::close(entry.fd);
+}
+
+void QueuedReader::Hurry(uint64_t tag) {
+  std::lock_guard lock(mutex_);
+  queue_.Hurry(tag);
+}
+
+FileReadResult QueuedReader::Wait() {
+  std::unique_lock lock(mutex_);
+  done_.wait(lock, [this] { return queue_.has_done(); });
+  return queue_.TakeDone();
+}
+
+std::optional<FileReadResult> QueuedReader::Poll() {
+  std::lock_guard lock(mutex_);
+  return queue_.has_done() ? std::optional(queue_.TakeDone()) : std::nullopt;
+}
+
+int64_t QueuedReader::ReadNow(const FileRequest& request) const {
+  ssize_t got = 0;
+  do {
+    got = ::pread(FdOf(request), request.to, static_cast<size_t>(request.padded), request.offset);
+  } while (got < 0 && errno == EINTR);
+  return got < 0 ? -errno : got;
 }
 
 void FileReadQueue::Add(const FileRead& read) {
@@ -198,7 +194,10 @@ FileReadResult FileReadQueue::TakeDone() {
 
 std::unique_ptr<FileReader> MakeThreadReader(OpenFiles files, const FileReader::Options& options,
                                              const std::string& reason) {
-  return std::make_unique<ThreadReader>(std::move(files), options, reason);
+  const std::string description = fmt::format("{} threads with pread{}{}{}", options.num_requests,
+                                              files.direct ? ", O_DIRECT" : ", through the page cache",
+                                              reason.empty() ? "" : ": ", reason);
+  return std::make_unique<ThreadReader>(std::move(files), options, description);
 }
 
 Result<std::unique_ptr<FileReader>> FileReader::Open(const std::vector<File>& files, const Options& options) {

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Inside of FileReader: the queue that its two forms (io_uring, threads) share. Cuts reads into requests,
-// hands requests out, takes their results, and reports a read when its last request is back. Not
-// synchronised: the owner's mutex guards it. Included by src/base/file_reader*.cc only.
+// Inside of FileReader: what its two forms (io_uring, threads) share. Included by src/base/file_reader*.cc only.
 #pragma once
 
+#include <condition_variable>
 #include <deque>
+#include <mutex>
 #include <unordered_map>
 
 #include "base/file_reader.h"
@@ -37,6 +37,8 @@ struct FileRequest {
   std::byte* to = nullptr;
 };
 
+// Cuts reads into requests, hands requests out, takes their results, and reports a read when its last request
+// is back. Not synchronised: the owner's mutex guards it.
 class FileReadQueue {
  public:
   FileReadQueue(const OpenFiles& files, int64_t request_bytes)
@@ -66,6 +68,30 @@ class FileReadQueue {
   std::deque<FileRequest> urgent_, patient_;
   std::unordered_map<uint64_t, Progress> reads_;
   std::deque<FileReadResult> done_;
+};
+
+// A reader whose requests are made by somebody else, who also tells `done_`.
+class QueuedReader : public FileReader {
+ public:
+  void Hurry(uint64_t tag) final;
+  FileReadResult Wait() final;
+  std::optional<FileReadResult> Poll() final;
+  const std::string& description() const final { return description_; }
+
+ protected:
+  QueuedReader(OpenFiles files, int64_t request_bytes, std::string description)
+      : files_(std::move(files)),
+        description_(std::move(description)),
+        queue_(files_, request_bytes) {}
+  int FdOf(const FileRequest& request) const { return files_.entries[static_cast<size_t>(request.file)].fd; }
+  // Reads, waiting: the bytes that came, or -errno.
+  int64_t ReadNow(const FileRequest& request) const;
+
+  const OpenFiles files_;
+  const std::string description_;
+  std::mutex mutex_;
+  std::condition_variable done_;
+  FileReadQueue queue_;
 };
 
 // The two forms. The first fails with the reason where the kernel refuses io_uring.

@@ -22,12 +22,11 @@ namespace deepshock {
 #ifdef DEEPSHOCK_URING
 namespace {
 
-class UringReader final : public FileReader {
+class UringReader final : public QueuedReader {
  public:
   UringReader(OpenFiles* files, const Options& options)
-      : files_(std::move(*files)),
-        description_(files_.direct ? "io_uring, O_DIRECT" : "io_uring, through the page cache"),
-        queue_(files_, options.request_bytes),
+      : QueuedReader(std::move(*files), options.request_bytes,
+                     files->direct ? "io_uring, O_DIRECT" : "io_uring, through the page cache"),
         flights_(static_cast<size_t>(options.num_requests)) {
     for (size_t i = 0; i < flights_.size(); ++i) free_.push_back(i);
   }
@@ -54,20 +53,6 @@ class UringReader final : public FileReader {
     queue_.Add(read);
     Pump();
   }
-  void Hurry(uint64_t tag) override {
-    std::lock_guard lock(mutex_);
-    queue_.Hurry(tag);
-  }
-  FileReadResult Wait() override {
-    std::unique_lock lock(mutex_);
-    done_.wait(lock, [this] { return queue_.has_done(); });
-    return queue_.TakeDone();
-  }
-  std::optional<FileReadResult> Poll() override {
-    std::lock_guard lock(mutex_);
-    return queue_.has_done() ? std::optional(queue_.TakeDone()) : std::nullopt;
-  }
-  const std::string& description() const override { return description_; }
 
  private:
   // Fills the places that are free. Under the mutex.
@@ -82,7 +67,7 @@ class UringReader final : public FileReader {
       free_.pop_back();
       FileRequest& flight = flights_[place];
       flight = *request;
-      io_uring_prep_read(sqe, files_.entries[static_cast<size_t>(flight.file)].fd, flight.to,
+      io_uring_prep_read(sqe, FdOf(flight), flight.to,
                          static_cast<unsigned>(flight.padded), static_cast<uint64_t>(flight.offset));
       io_uring_sqe_set_data(sqe, &flight);
       any = true;
@@ -124,25 +109,12 @@ class UringReader final : public FileReader {
   }
 
   void Land(FileRequest* flight, int result) {
-    queue_.Finish(*flight, result == -EINTR || result == -EAGAIN ? Again(*flight) : result);
+    const bool again = result == -EINTR || result == -EAGAIN;  // the kernel asks to try again
+    queue_.Finish(*flight, again ? ReadNow(*flight) : result);
     free_.push_back(static_cast<size_t>(flight - flights_.data()));
   }
 
-  // The kernel asks to try again: at once, waiting for it.
-  int64_t Again(const FileRequest& flight) {
-    const int fd = files_.entries[static_cast<size_t>(flight.file)].fd;
-    ssize_t got = 0;
-    do {
-      got = ::pread(fd, flight.to, static_cast<size_t>(flight.padded), flight.offset);
-    } while (got < 0 && errno == EINTR);
-    return got < 0 ? -errno : got;
-  }
-
-  OpenFiles files_;
-  std::string description_;
-  std::mutex mutex_;
-  std::condition_variable done_, idle_;
-  FileReadQueue queue_;
+  std::condition_variable idle_;
   std::vector<FileRequest> flights_;
   std::vector<size_t> free_;  // places in flights_
   io_uring ring_ = {};

@@ -12,7 +12,6 @@ namespace deepshock {
 namespace {
 
 using Kind = OutputEvent::Kind;
-using Events = std::vector<OutputEvent>;
 
 constexpr std::string_view kSpace = " \n\r\t";
 // After so many texts that looked like calls and were none, the rest is content: each costs a search of its
@@ -53,23 +52,10 @@ class MarkedOutput final : public ChatOutput {
     phase_ = opening_.empty() ? Phase::kContent : Phase::kOpening;
   }
 
-  void Push(std::string_view text, Events* events) override {
-    if (complete_) return;
-    held_ += text;
-    while (!complete_ && Step(false, events)) {
-    }
-  }
-
-  void Finish(Events* events) override {
-    while (!complete_ && Step(true, events)) {
-    }
-  }
-
  private:
   enum class Phase { kOpening, kReasoning, kContent, kCall };
 
-  // Makes one step; false when it needs more text (never at the end, but when all is done).
-  bool Step(bool at_end, Events* events) {
+  bool Step(bool at_end, Events* events) override {
     switch (phase_) {
       case Phase::kOpening:
         return Opening(at_end);
@@ -336,7 +322,6 @@ class MarkedOutput final : public ChatOutput {
   CallMarkers markers_;
   std::string_view opening_, closing_;  // of reasoning; empty: none
   Phase phase_ = Phase::kContent;
-  std::string held_;              // text that is in no event yet
   size_t marker_ = 0;             // kCall: where in `held_` its marker begins, after spaces
   size_t searched_ = 0;           // kCall: `held_` has no end before this
   JsonScanner scanner_;           // kCall, of syntaxes that end with their JSON
@@ -365,6 +350,18 @@ std::unique_ptr<ChatOutput> ChatOutput::Create(const ChatOutputOptions& options)
       options.format.reasoning == ReasoningSyntax::kHarmony && options.format.calls != CallSyntax::kForced;
   if (harmony) return NewHarmonyOutput(options);
   return std::make_unique<MarkedOutput>(options);
+}
+
+void ChatOutput::Push(std::string_view text, Events* events) {
+  if (complete_) return;
+  held_ += text;
+  while (!complete_ && Step(false, events)) {
+  }
+}
+
+void ChatOutput::Finish(Events* events) {
+  while (!complete_ && Step(true, events)) {
+  }
 }
 
 void ChatOutput::EmitText(OutputEvent::Kind kind, std::string_view text, Events* events) {

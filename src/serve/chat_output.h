@@ -43,10 +43,11 @@ class ChatOutput {
   static std::unique_ptr<ChatOutput> Create(const ChatOutputOptions& options);
   virtual ~ChatOutput() = default;
 
+  using Events = std::vector<OutputEvent>;
   // Appends what is final with the next piece of text.
-  virtual void Push(std::string_view text, std::vector<OutputEvent>* events) = 0;
+  void Push(std::string_view text, Events* events);
   // Appends the rest. Call once, last.
-  virtual void Finish(std::vector<OutputEvent>* events) = 0;
+  void Finish(Events* events);
 
   int num_calls() const { return num_calls_; }
   // Nothing that comes now matters: generation may end.
@@ -54,12 +55,14 @@ class ChatOutput {
 
  protected:
   explicit ChatOutput(const ChatOutputOptions& options) : options_(options) {}
-  void EmitText(OutputEvent::Kind kind, std::string_view text, std::vector<OutputEvent>* events);
+  // Makes one step in held_; false when it needs more text (never at the end, but when all is done).
+  virtual bool Step(bool at_end, Events* events) = 0;
+  void EmitText(OutputEvent::Kind kind, std::string_view text, Events* events);
   // `id`: empty, or the model's.
-  void EmitCall(const std::string& id, const std::string& name, const std::string& arguments,
-                std::vector<OutputEvent>* events);
+  void EmitCall(const std::string& id, const std::string& name, const std::string& arguments, Events* events);
 
   const ChatOutputOptions options_;
+  std::string held_;  // text that is in no event yet
   int num_calls_ = 0;
   bool complete_ = false;
 };

@@ -14,7 +14,6 @@ namespace deepshock {
 namespace {
 
 using Kind = OutputEvent::Kind;
-using Events = std::vector<OutputEvent>;
 
 constexpr std::string_view kMessage = "<|message|>";
 constexpr std::string_view kEnds[] = {"<|end|>", "<|call|>", "<|return|>", "<|start|>", "<|channel|>"};
@@ -24,20 +23,8 @@ class HarmonyOutput final : public ChatOutput {
  public:
   explicit HarmonyOutput(const ChatOutputOptions& options) : ChatOutput(options) {}
 
-  void Push(std::string_view text, Events* events) override {
-    if (complete_) return;
-    held_ += text;
-    while (!complete_ && Step(false, events)) {
-    }
-  }
-
-  void Finish(Events* events) override {
-    while (!complete_ && Step(true, events)) {
-    }
-  }
-
  private:
-  bool Step(bool at_end, Events* events) {
+  bool Step(bool at_end, Events* events) override {
     return in_header_ ? Header(at_end, events) : Body(at_end, events);
   }
 
@@ -124,7 +111,6 @@ class HarmonyOutput final : public ChatOutput {
     }
   }
 
-  std::string held_;
   bool in_header_ = true;
   Kind kind_ = Kind::kContent;  // of the message under way
   std::string name_;            // whom it calls; empty: nobody

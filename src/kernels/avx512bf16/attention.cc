@@ -10,18 +10,12 @@
 // side by side.
 #include "kernels/avx512/vector.h"
 // After vector.h.
-#include "kernels/simd/attention_inl.h"
+#include "kernels/simd/attention_blocks_inl.h"
 
 namespace deepshock {
 namespace {
 
 constexpr int kTile = 6;  // queries: with 4 registers of tokens 24 sums, 4 of keys, 1 of a query
-
-// A number known when compiling, to choose a template by.
-template <int N>
-struct Number {
-  static constexpr int kValue = N;
-};
 
 DS_INLINE __m512i LoadBytes(const void* p) { return _mm512_loadu_si512(p); }
 
@@ -87,7 +81,6 @@ void PackQuery(const KvLayout& layout, const float* query, float scale, std::byt
 
 // ---- scores
 
-DS_INLINE void Prefetch(const std::byte* at) { _mm_prefetch(reinterpret_cast<const char*>(at), _MM_HINT_T0); }
 
 // Eight tokens from `keys` on against Q queries; pair_bytes from one pair of tokens to the next. Meanwhile
 // asks memory for as many bytes from `next` on, unless that is null.
@@ -169,40 +162,6 @@ DS_INLINE void ScoresQ8(const std::byte* queries, int64_t query_bytes, const std
   for (int q = 0; q < Q; ++q) Store(scores + q * kKvBlock, total[q]);
 }
 
-// Calls tile(q, number) for tiles of queries, the number being one of 6, 4, 2, 1.
-template <typename Tile>
-DS_INLINE void InTiles(int64_t num_queries, const Tile& tile) {
-  int64_t q = 0;
-  for (; num_queries - q >= kTile; q += kTile) tile(q, Number<kTile>());
-  if (num_queries - q >= 4) {
-    tile(q, Number<4>());
-    q += 4;
-  }
-  if (num_queries - q >= 2) {
-    tile(q, Number<2>());
-    q += 2;
-  }
-  if (q < num_queries) tile(q, Number<1>());
-}
-
-struct Block {
-  const KvGeometry& g;
-  const std::byte* part;  // of the block's first group
-  int64_t group_stride;
-  BlockRange seen;
-  const std::byte* queries;
-  int64_t query_bytes;
-  int64_t num_queries;
-  DS_INLINE const std::byte* Group(int64_t token) const { return part + token / kKvGroup * group_stride; }
-  // Asks memory for the values of tokens [t, t + count) of one group.
-  DS_INLINE void PrefetchValues(int64_t t, int64_t count) const {
-    if (g.shared_values) return;
-    const int64_t bytes = g.value_pad * (g.type == KvType::kBF16 ? 2 : 1);
-    const std::byte* from = Group(t) + g.values_at + t % kKvGroup * bytes;
-    for (int64_t at = 0; at < count * bytes; at += 64) Prefetch(from + at);
-  }
-};
-
 void BlockScoresBF16(const Block& b, float* scores) {
   const int64_t pair_bytes = b.g.key_pad * 4;
   for (int64_t t = b.seen.begin; t < b.seen.end; t += 8) {
@@ -212,7 +171,7 @@ void BlockScoresBF16(const Block& b, float* scores) {
     const std::byte* keys = keys_of(t);
     const std::byte* next = t + 8 < b.seen.end ? keys_of(t + 8) : nullptr;
     b.PrefetchValues(t, 8);
-    InTiles(
+    InTiles<kTile>(
         b.num_queries, [&](int64_t q, auto number) __attribute__((always_inline)) {
           ScoresBF16<decltype(number)::kValue>(b.queries + q * b.query_bytes, b.query_bytes, keys, pair_bytes,
                                                q == 0 ? next : nullptr, scores + q * kKvBlock + t);
@@ -235,7 +194,7 @@ void BlockScoresQ8(const Block& b, float* scores) {
       sections[s] = {b.g.section_pad[s] * 4, scales + slot,
                      reinterpret_cast<const int32_t*>(scales + kKvGroup) + slot};
     }
-    InTiles(
+    InTiles<kTile>(
         b.num_queries, [&](int64_t q, auto number) __attribute__((always_inline)) {
           const std::byte* queries = b.queries + q * b.query_bytes;
           ScoresQ8<decltype(number)::kValue>(queries, b.query_bytes, queries + b.g.key_pad * 4, keys,
@@ -331,7 +290,7 @@ DS_INLINE void InColumns(int64_t value_pad, const Columns& columns) {
 void BlockValuesBF16(const Block& b, const uint16_t* weights, const float* kept, float* values) {
   InColumns(
       b.g.value_pad, [&](int64_t c, auto columns) __attribute__((always_inline)) {
-        InTiles(
+        InTiles<kTile>(
             b.num_queries, [&](int64_t q, auto queries) __attribute__((always_inline)) {
               ValuesBF16<decltype(queries)::kValue, decltype(columns)::kValue>(
                   b, c, weights + q * kKvBlock, kept + q, values + q * b.g.value_pad + c);
@@ -343,7 +302,7 @@ void BlockValuesQ8(const Block& b, const uint8_t* weights, const float* kept, co
                    float* values) {
   InColumns(
       b.g.value_pad, [&](int64_t c, auto columns) __attribute__((always_inline)) {
-        InTiles(
+        InTiles<kTile>(
             b.num_queries, [&](int64_t q, auto queries) __attribute__((always_inline)) {
               ValuesQ8<decltype(queries)::kValue, decltype(columns)::kValue>(
                   b, c, weights + q * kKvBlock, kept + q, unit + q, values + q * b.g.value_pad + c);
