@@ -37,7 +37,7 @@ struct ServeCommandOptions : CommonOptions {
   std::vector<std::string> api_keys, cors;
   std::string api_keys_file;
   KeyLimits limits;
-  int batch_size = 32, prefill_chunk = 128;
+  int batch_size = 32, prefill_chunk = 256;
   int64_t context = 0, max_waiting = 1024;
   std::string batching = "fifo";
   double batch_wait_ms = 50;
@@ -272,7 +272,7 @@ void AddSchedulingOptions(CLI::App* app, ServeCommandOptions* options) {
                   "Requests beyond that which may wait; more get 503")
       ->capture_default_str();
   app->add_option("--prefill_chunk,--prefill-chunk", options->prefill_chunk,
-                  "Tokens of a prompt that are computed between two tokens of those who are being answered")
+                  "Tokens of a prompt that are computed together; the prefix cache keeps whole ones")
       ->capture_default_str()
       ->check(CLI::Range(1, 65536));
   app->add_option("--context", options->context, "Longest prompt and output together (default: the model's)")

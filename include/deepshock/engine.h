@@ -47,8 +47,8 @@ struct EngineOptions {
   // are kept in the layout of the integer kernels. "float32": everything as the reference implementations do.
   std::string activations = "int8";
   int batch_size = 1;  // sequences computed together
-  // Tokens of a prompt that are computed in one pass; beside requests that generate, at most so many of all
-  // prompts. Smaller ones let streams wait less and cost speed.
+  // Tokens of a prompt that are computed in one pass. Larger ones are faster; the prefix cache keeps whole ones.
+  // Where experts come from disk, streams wait for each.
   int prefill_chunk = 512;
   int64_t context_length = 0;  // at most the model's; 0: the model's
   Speculation speculation = Speculation::kAuto;

@@ -85,6 +85,76 @@ std::vector<const RoutingControl*> RowControls(std::span<const SequenceChunk> ch
   return controls;
 }
 
+class ModelPass final : public ForwardPass {
+ public:
+  // The chunks are checked.
+  ModelPass(const Model& model, Compute& compute, std::span<const SequenceChunk> chunks,
+            ForwardObserver* observer)
+      : model_(model),
+        spec_(model.spec()),
+        compute_(compute),
+        chunks_(chunks.begin(), chunks.end()),
+        observer_(observer),
+        controls_(RowControls(chunks)),
+        rope_(spec_.rope) {
+    std::vector<int32_t> tokens;
+    for (const SequenceChunk& chunk : chunks_) {
+      AddRows(rope_, chunk.kv, chunk.kv->length, static_cast<int64_t>(chunk.tokens.size()), &batch_);
+      tokens.insert(tokens.end(), chunk.tokens.begin(), chunk.tokens.end());
+    }
+    x_ = Embed(compute_, model_.weights().embedding, tokens);
+  }
+
+  int layers_left() const override { return spec_.num_layers() - layer_; }
+
+  Status RunLayer() override {
+    const auto l = static_cast<size_t>(layer_);
+    const std::vector<LayerWeights>& layers = model_.weights().layers;
+    ForwardContext context{compute_, spec_, rope_, executor_, observer_, model_.memory().store.get(), controls_,
+                           &layers};
+    if (observer_ != nullptr) observer_->OnHiddenState(layer_, x_);
+    DS_RETURN_IF_ERROR(DecoderLayer(context, layers[l], spec_.layers[l], layer_, batch_, x_.data()));
+    ++layer_;
+    return {};
+  }
+
+  void Finish(ForwardOutput* output) override {
+    DS_CHECK(layers_left() == 0, "all layers have run");
+    const ModelWeights& weights = model_.weights();
+    RmsNorm(compute_, weights.output_norm, static_cast<float>(spec_.norm_eps), x_.data(), batch_.size(),
+            x_.data());
+    if (observer_ != nullptr) observer_->OnHiddenState(spec_.num_layers(), x_);
+
+    const int64_t hidden = spec_.hidden;
+    std::vector<float> wanted;  // [R, H]
+    int64_t row = 0;
+    for (const SequenceChunk& chunk : chunks_) {
+      const auto count = static_cast<int64_t>(chunk.tokens.size());
+      const int64_t first = chunk.all_logits ? row : row + count - 1;
+      row += count;
+      wanted.insert(wanted.end(), x_.begin() + first * hidden, x_.begin() + row * hidden);
+      chunk.kv->length += count;
+    }
+    const int64_t num_wanted = static_cast<int64_t>(wanted.size()) / hidden;
+    output->logits.resize(static_cast<size_t>(num_wanted * spec_.vocab_size));
+    MatMul(compute_, weights.head, {}, wanted.data(), num_wanted, output->logits.data());
+    output->hidden = std::move(x_);
+  }
+
+ private:
+  const Model& model_;
+  const ModelSpec& spec_;
+  Compute& compute_;
+  const std::vector<SequenceChunk> chunks_;
+  ForwardObserver* const observer_;
+  const std::vector<const RoutingControl*> controls_;  // [T], or empty
+  const Rope rope_;
+  LocalExecutor executor_;
+  Batch batch_;
+  std::vector<float> x_;  // [T, H]
+  int layer_ = 0;
+};
+
 }  // namespace
 
 StateSpec Model::state_spec(KvType type) const {
@@ -93,43 +163,18 @@ StateSpec Model::state_spec(KvType type) const {
   return state;
 }
 
+Result<std::unique_ptr<ForwardPass>> Model::Begin(Compute& compute, std::span<const SequenceChunk> chunks,
+                                                  ForwardObserver* observer) const {
+  DS_RETURN_IF_ERROR(CheckChunks(chunks, spec_.vocab_size));
+  return std::unique_ptr<ForwardPass>(std::make_unique<ModelPass>(*this, compute, chunks, observer));
+}
+
 Status Model::Forward(Compute& compute, std::span<const SequenceChunk> chunks, ForwardObserver* observer,
                       ForwardOutput* output) const {
   DS_RETURN_IF_ERROR(CheckChunks(chunks, spec_.vocab_size));
-  const Rope rope(spec_.rope);
-  LocalExecutor executor;
-  Batch batch;
-  std::vector<int32_t> tokens;
-  const std::vector<const RoutingControl*> controls = RowControls(chunks);
-  ForwardContext context{compute, spec_, rope, executor, observer, memory_.store.get(), controls, &weights_.layers};
-  for (const SequenceChunk& chunk : chunks) {
-    AddRows(rope, chunk.kv, chunk.kv->length, static_cast<int64_t>(chunk.tokens.size()), &batch);
-    tokens.insert(tokens.end(), chunk.tokens.begin(), chunk.tokens.end());
-  }
-  const int64_t hidden = spec_.hidden;
-  std::vector<float> x = Embed(compute, weights_.embedding, tokens);
-  for (int l = 0; l < spec_.num_layers(); ++l) {
-    if (observer != nullptr) observer->OnHiddenState(l, x);
-    DS_RETURN_IF_ERROR(DecoderLayer(context, weights_.layers[static_cast<size_t>(l)],
-                                    spec_.layers[static_cast<size_t>(l)], l, batch, x.data()));
-  }
-  RmsNorm(compute, weights_.output_norm, static_cast<float>(spec_.norm_eps), x.data(), batch.size(),
-          x.data());
-  if (observer != nullptr) observer->OnHiddenState(spec_.num_layers(), x);
-
-  std::vector<float> wanted;  // [R, H]
-  int64_t row = 0;
-  for (const SequenceChunk& chunk : chunks) {
-    const auto count = static_cast<int64_t>(chunk.tokens.size());
-    const int64_t first = chunk.all_logits ? row : row + count - 1;
-    row += count;
-    wanted.insert(wanted.end(), x.begin() + first * hidden, x.begin() + row * hidden);
-    chunk.kv->length += count;
-  }
-  const int64_t num_wanted = static_cast<int64_t>(wanted.size()) / hidden;
-  output->logits.resize(static_cast<size_t>(num_wanted * spec_.vocab_size));
-  MatMul(compute, weights_.head, {}, wanted.data(), num_wanted, output->logits.data());
-  output->hidden = std::move(x);
+  ModelPass pass(*this, compute, chunks, observer);
+  while (pass.layers_left() > 0) DS_RETURN_IF_ERROR(pass.RunLayer());
+  pass.Finish(output);
   return {};
 }
 

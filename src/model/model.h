@@ -57,6 +57,17 @@ struct ForwardOutput {
   std::vector<float> hidden;
 };
 
+// A pass that is computed layer by layer, so that other passes can be computed in between.
+class ForwardPass {
+ public:
+  virtual ~ForwardPass() = default;
+  virtual int layers_left() const = 0;
+  // Computes the next layer. When it fails, no state has changed and the pass is over.
+  virtual Status RunLayer() = 0;
+  // After the last layer: appends the chunks to their states.
+  virtual void Finish(ForwardOutput* output) = 0;
+};
+
 // Some positions p .. p+T-1 of one sequence for the MTP layer, whose logits speak about p+2 .. p+T+1.
 struct MtpChunk {
   KvView* kv = nullptr;
@@ -108,6 +119,11 @@ class Model {
   // state has changed.
   Status Forward(Compute& compute, std::span<const SequenceChunk> chunks, ForwardObserver* observer,
                  ForwardOutput* output) const;
+
+  // The same in pieces. What the chunks point to, the observer and their states must outlive the pass, and
+  // nothing else may change those states meanwhile.
+  Result<std::unique_ptr<ForwardPass>> Begin(Compute& compute, std::span<const SequenceChunk> chunks,
+                                             ForwardObserver* observer) const;
 
   // Runs MTP layer 0 over all chunks in one pass. A hidden state that comes out can be fed back with the
   // token that its logits chose, to draft one token further. Leaves KvView::length alone.

@@ -14,7 +14,6 @@ void RoutingFeed::Observer::OnRouting(const RoutingView& routing) {
 }
 
 ForwardObserver* RoutingFeed::Begin(bool wanted) {
-  ++num_passes_;
   observer_.num_layers = 0;
   active_ = wanted || !sinks_.empty();
   return active_ ? &observer_ : nullptr;
@@ -27,11 +26,11 @@ void RoutingFeed::Count(uint64_t request, int64_t position, RoutingPhase phase,
     rows_.push_back({request, position++, token, phase, static_cast<int32_t>(first_row++)});
 }
 
-void RoutingFeed::End(int64_t num_pass_rows) {
+void RoutingFeed::End(uint64_t pass, int64_t num_pass_rows) {
   if (observer_.num_layers > 0 && !rows_.empty()) {
     views_.clear();
     for (const Layer& layer : layers()) views_.push_back({layer.layer, layer.experts, layer.weights});
-    const RoutingStep step{num_passes_, num_pass_rows, layers()[0].num_chosen, rows_, views_};
+    const RoutingStep step{pass, num_pass_rows, layers()[0].num_chosen, rows_, views_};
     for (RoutingSink* sink : sinks_) sink->OnStep(step);
   }
   rows_.clear();

@@ -24,8 +24,8 @@ class RoutingFeed {
   // Row `first_row` of the pass and those after it count: tokens at `position` and after.
   void Count(uint64_t request, int64_t position, RoutingPhase phase, std::span<const int32_t> tokens,
              int64_t first_row);
-  // The pass ends: the sinks get what counted.
-  void End(int64_t num_pass_rows);
+  // The pass ends, as number `pass` of all, which rise: the sinks get what counted.
+  void End(uint64_t pass, int64_t num_pass_rows);
 
   // Of the pass, until the next begins.
   struct Layer {
@@ -54,7 +54,6 @@ class RoutingFeed {
   std::vector<RoutingSink*> sinks_;
   Observer observer_;
   bool active_ = false;
-  uint64_t num_passes_ = 0;
   std::vector<RoutedRow> rows_;
   std::vector<LayerRouting> views_;
 };

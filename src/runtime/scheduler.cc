@@ -154,28 +154,47 @@ Status Scheduler::DraftWith(size_t drafter, int num_drafts, const std::vector<Se
   return {};
 }
 
-Status Scheduler::Compute(std::vector<Part>& parts) {
+std::vector<SequenceChunk> Scheduler::ChunksOf(std::vector<Part>& parts, RoutingFeed* routing,
+                                               bool* wants_routing) {
   std::vector<SequenceChunk> chunks;
-  size_t num_tokens = 0;
-  bool generating = true;  // every sequence; else the time tells nothing about drafts
-  bool wants_routing = options_.batching == Batching::kExpert;
+  int64_t row = 0;
+  *wants_routing = options_.batching == Batching::kExpert;
   for (const Part& part : parts) {
     Sequence& sequence = *part.sequence;
-    const size_t num_drafts = sequence.drafts.size();
-    const RequestRouting* routing = sequence.routing.get();
-    wants_routing = wants_routing || routing != nullptr;
-    chunks.push_back({sequence.state->kv.view(), part.tokens, num_drafts > 0,
-                      routing != nullptr ? routing->control() : nullptr});
+    const RequestRouting* own = sequence.routing.get();
+    *wants_routing = *wants_routing || own != nullptr;
+    chunks.push_back({sequence.state->kv.view(), part.tokens, !sequence.drafts.empty(),
+                      own != nullptr ? own->control() : nullptr});
     sequence.pass_position = sequence.num_computed;
-    sequence.pass_row = static_cast<int64_t>(num_tokens);
-    num_tokens += part.tokens.size();
-    generating = generating && part.tokens.size() == 1 + num_drafts;
+    sequence.pass_row = row;
+    sequence.pass_routing = routing;
+    row += static_cast<int64_t>(part.tokens.size());
+  }
+  return chunks;
+}
+
+Status Scheduler::Compute(std::vector<Part>& parts) {
+  bool wants_routing = false;
+  const std::vector<SequenceChunk> chunks = ChunksOf(parts, &routing_, &wants_routing);
+  measured_rows_ = 0;
+  for (const Part& part : parts) {
+    const bool generates = part.tokens.size() == 1 + part.sequence->drafts.size();
+    if (!generates) {
+      measured_rows_ = 0;
+      break;
+    }
+    measured_rows_ += static_cast<int64_t>(part.tokens.size());
   }
   const Clock::time_point start = Clock::now();
   DS_RETURN_IF_ERROR(model_.Forward(chunks, routing_.Begin(wants_routing), &output_));
   pass_seconds_ = Seconds(Clock::now() - start);
-  measured_rows_ = generating ? static_cast<int64_t>(num_tokens) : 0;
+  TakeOutput(parts);
+  return {};
+}
 
+void Scheduler::TakeOutput(std::vector<Part>& parts) {
+  size_t num_tokens = 0;
+  for (const Part& part : parts) num_tokens += part.tokens.size();
   std::span<const float> logits = output_.logits, hidden = output_.hidden;
   const auto vocab_size = static_cast<size_t>(model_.vocab_size()), width = hidden.size() / num_tokens;
   for (Part& part : parts) {
@@ -194,13 +213,44 @@ Status Scheduler::Compute(std::vector<Part>& parts) {
     hidden = hidden.subspan(num_hidden);
     KeepPrefix(sequence, part.logits);
   }
-  return {};
 }
 
-void Scheduler::CountPass(int64_t num_rows) {
+void Scheduler::BeginSlow(Part part) {
+  slow_.parts.clear();
+  slow_.parts.push_back(std::move(part));
+  bool wants_routing = false;
+  const std::vector<SequenceChunk> chunks = ChunksOf(slow_.parts, &slow_routing_, &wants_routing);
+  Result<std::unique_ptr<ForwardPass>> pass = model_.Begin(chunks, slow_routing_.Begin(wants_routing));
+  if (pass.ok()) {
+    slow_.pass = std::move(pass).value();
+  } else {
+    Conclude(slow_.parts, pass.status(), slow_routing_, false);
+  }
+}
+
+void Scheduler::ContinueSlow() {
+  // Streams go on at half their speed at least. With none the step is short enough to take in new requests.
+  constexpr double kLeastSeconds = 0.005, kSecondsAlone = 0.05;
+  const bool alone = running_.size() == 1;
+  const double budget = alone ? kSecondsAlone : std::max(kLeastSeconds, pass_seconds_);
+  const Clock::time_point start = Clock::now();
+  Status status;
+  do {
+    status = slow_.pass->RunLayer();
+  } while (status.ok() && slow_.pass->layers_left() > 0 && Seconds(Clock::now() - start) < budget);
+  if (status.ok() && slow_.pass->layers_left() > 0) return;
+  if (status.ok()) {
+    slow_.pass->Finish(&output_);
+    TakeOutput(slow_.parts);
+  }
+  slow_.pass.reset();
+  Conclude(slow_.parts, status, slow_routing_, false);
+}
+
+void Scheduler::CountPass(const RoutingFeed& routing, int64_t num_rows, bool decodes) {
   int64_t expert_reads = 0;
   std::vector<bool> read;  // by expert
-  for (const RoutingFeed::Layer& layer : routing_.layers()) {
+  for (const RoutingFeed::Layer& layer : routing.layers()) {
     read.clear();
     for (const int32_t expert : layer.experts) {
       const auto e = static_cast<size_t>(expert);
@@ -216,7 +266,7 @@ void Scheduler::CountPass(int64_t num_rows) {
     passes->expert_reads += expert_reads;
   };
   count(&stats_.all);
-  if (measured_rows_ > 0) count(&stats_.decode);
+  if (decodes) count(&stats_.decode);
 }
 
 void Scheduler::GuessTypes() {
@@ -234,7 +284,7 @@ void Scheduler::InferType(Sequence* sequence, int64_t num_rows) {
   sequence->inferred_type = true;
   const GenerationRequest& request = sequence->request;
   if (request.expert_type.empty()) {
-    const int type = types_.Infer(routing_.layers(), sequence->pass_row, num_rows);
+    const int type = types_.Infer(sequence->pass_routing->layers(), sequence->pass_row, num_rows);
     if (type != ExpertTypes::kUnknown) sequence->expert_type = type;
     sequence->result.expert_type = types_.Name(sequence->expert_type);
   }
@@ -251,6 +301,29 @@ void Scheduler::Embed(Sequence* sequence, std::span<const float> hidden, int64_t
         static_cast<float>(sum / static_cast<double>(sequence->num_tokens())));
 }
 
+void Scheduler::Conclude(const std::vector<Part>& parts, const Status& status, RoutingFeed& routing,
+                         bool decodes) {
+  int64_t num_rows = 0;
+  for (const Part& part : parts) {
+    Sequence* sequence = part.sequence;
+    const auto rows = static_cast<int64_t>(part.tokens.size());
+    num_rows += rows;
+    if (status.ok()) InferType(sequence, rows);
+    if (!status.ok()) {
+      Finish(sequence, FinishReason::kError, status);
+    } else if (sequence->num_computed == sequence->num_tokens()) {
+      if (sequence->request.embed) {
+        Finish(sequence, FinishReason::kStop);
+      } else {
+        Advance(part);
+      }
+    }
+  }
+  for (const Part& part : parts) CountRouting(part.sequence);
+  if (status.ok()) CountPass(routing, num_rows, decodes);
+  routing.End(++num_passes_, num_rows);
+}
+
 bool Scheduler::Step() {
   EndUnwanted();
   RemoveDone();
@@ -258,29 +331,13 @@ bool Scheduler::Step() {
   RestorePrefixes();
   Draft();
   std::vector<Part> parts = Plan();
+  pass_seconds_ = 0;
   if (!parts.empty()) {
     const Status status = Compute(parts);
-    for (const Part& part : parts) {
-      if (status.ok()) InferType(part.sequence, static_cast<int64_t>(part.tokens.size()));
-      if (!status.ok()) {
-        Finish(part.sequence, FinishReason::kError, status);
-      } else if (part.sequence->num_computed == part.sequence->num_tokens()) {
-        if (part.sequence->request.embed) {
-          Finish(part.sequence, FinishReason::kStop);
-        } else {
-          Advance(part);
-        }
-      }
-    }
-    int64_t num_rows = 0;
-    for (const Part& part : parts) {
-      CountRouting(part.sequence);
-      num_rows += static_cast<int64_t>(part.tokens.size());
-    }
-    if (status.ok()) CountPass(num_rows);
-    routing_.End(num_rows);
+    Conclude(parts, status, routing_, measured_rows_ > 0);
     if (status.ok() && measured_rows_ > 0) pass_costs_.Add(measured_rows_, pass_seconds_);
   }
+  if (slow_.pass != nullptr) ContinueSlow();
   RemoveDone();
   return num_requests() > 0;
 }
@@ -328,7 +385,7 @@ void Scheduler::Advance(const Part& part) {
     if (i < static_cast<size_t>(num_right)) ++sequence->result.accepted_tokens;
     if (sequence->routing != nullptr) {
       const size_t first = part.tokens.size() - 1 - drafts.size();
-      sequence->routing->OnDrawn(routing_.layers(), sequence->pass_row + static_cast<int64_t>(first + i));
+      sequence->routing->OnDrawn(sequence->pass_routing->layers(), sequence->pass_row + static_cast<int64_t>(first + i));
     }
     Append(sequence, drawn[i], logits(i));
     if (sequence->done) return;
@@ -356,13 +413,13 @@ void Scheduler::CountRouting(Sequence* sequence) {
     if (from >= to) return;
     const auto tokens = std::span<const int32_t>(sequence->tokens)
                             .subspan(static_cast<size_t>(from), static_cast<size_t>(to - from));
-    routing_.Count(sequence->id, from, phase, tokens, first_row + from);
+    sequence->pass_routing->Count(sequence->id, from, phase, tokens, first_row + from);
   };
   const auto num_prompt = static_cast<int64_t>(sequence->request.prompt.size());
   count(begin, std::min(end, num_prompt), RoutingPhase::kPrefill);
   count(std::max(begin, num_prompt), end, RoutingPhase::kDecode);
   if (sequence->routing == nullptr) return;
-  for (int64_t p = begin; p < end; ++p) sequence->routing->OnCounted(routing_.layers(), first_row + p);
+  for (int64_t p = begin; p < end; ++p) sequence->routing->OnCounted(sequence->pass_routing->layers(), first_row + p);
 }
 
 void Scheduler::Append(Sequence* sequence, int32_t token, std::span<const float> logits) {
@@ -417,6 +474,7 @@ void Scheduler::Finish(Sequence* sequence, FinishReason reason, Status status) {
     }
   }
   result.stop = sequence->stops.found();
+  if (IsSlow(sequence)) slow_.pass.reset();
   CountRouting(sequence);
   if (sequence->routing != nullptr) sequence->routing->Report(&result);
   result.status = std::move(status);

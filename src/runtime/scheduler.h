@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Scheduler: continuous batching. Owns the requests that wait and the sequences that run; each Step computes
 // one forward pass for all running sequences and hands a finished one's place to the next that waits. A
-// prompt is computed in chunks whose borders depend on that sequence alone, and a step holds whole chunks, so
-// output does not depend on what else is in the batch. Where the states' memory runs out, the sequence that
+// prompt is computed in chunks whose borders depend on that sequence alone, and a pass holds whole chunks, so
+// output does not depend on what else is in the batch. Beside sequences that generate, a long chunk is a pass of
+// its own, of which each step computes some layers after the others' pass: streams do not wait for it. Where the states' memory runs out, the sequence that
 // would have come last is put back and computed again later, in the same steps. A sequence that generates may
 // bring drafts of its next tokens along: each token is drawn from the model's logits as without them, and
 // where it is the next draft, the logits after it are there already. What was computed after a wrong draft
@@ -48,6 +49,9 @@ struct SchedulerOptions {
   // The time; empty: the clock's. Simulations have another.
   std::function<std::chrono::steady_clock::time_point()> now = {};
   int prefill_step = 0;  // most prompt tokens in a step when none generates; at least prefill_chunk
+  // A chunk of more tokens is computed layer by layer beside sequences that generate. So many choose most of
+  // a layer's experts, and cost what a pass over all weights costs.
+  int most_beside = 16;
 };
 
 class Scheduler {
@@ -69,8 +73,14 @@ class Scheduler {
   EngineStats stats() const;
 
   // From the next step on (until then) the sink, which must outlive that, gets what counts.
-  void AddRoutingSink(RoutingSink* sink) { routing_.AddSink(sink); }
-  void RemoveRoutingSink(RoutingSink* sink) { routing_.RemoveSink(sink); }
+  void AddRoutingSink(RoutingSink* sink) {
+    routing_.AddSink(sink);
+    slow_routing_.AddSink(sink);
+  }
+  void RemoveRoutingSink(RoutingSink* sink) {
+    routing_.RemoveSink(sink);
+    slow_routing_.RemoveSink(sink);
+  }
 
  private:
   using Clock = Sequence::Clock;
@@ -102,20 +112,42 @@ class Scheduler {
   // Of a prompt, to the next border; of what was generated before it was put back, as few as drafts are
   // checked together, which are computed as one is.
   int64_t NextTokens(const Sequence& sequence) const;
-  // Whose prompts' chunks come into this step.
-  std::vector<Sequence*> PlanPrompts(const std::vector<Sequence*>& sequences);
+  // Whose prompts' chunks are computed now, at most one of them long; `beside` others that are under way.
+  std::vector<Sequence*> PlanPrompts(const std::vector<Sequence*>& sequences, bool beside);
   // What a sequence computes in this step, and what came out.
   struct Part {
     Sequence* sequence;
     std::vector<int32_t> tokens;
     std::span<const float> logits;  // [1 + drafts, V]
   };
+  // A prompt's chunk that is computed some layers a step.
+  struct SlowPass {
+    std::vector<Part> parts;  // one
+    std::unique_ptr<ForwardPass> pass;
+  };
+  bool IsSlow(const Sequence* sequence) const {
+    return slow_.pass != nullptr && slow_.parts.front().sequence == sequence;
+  }
+  // Its next chunk is not for the pass of others.
+  bool IsLong(const Sequence& sequence) const {
+    return model_.can_interrupt() && NextTokens(sequence) > options_.most_beside;
+  }
   // Fills Sequence::drafts of those that generate.
   void Draft();
   Status DraftWith(size_t drafter, int num_drafts, const std::vector<Sequence*>& sequences);
+  // Those of this step's pass. A long chunk among them becomes the slow pass instead.
   std::vector<Part> Plan();
+  void BeginSlow(Part part);
+  // For about as long as the step's other pass took, or until it is done.
+  void ContinueSlow();
+  // What the model is to compute; `wants_routing`: somebody asks what the routers choose.
+  std::vector<SequenceChunk> ChunksOf(std::vector<Part>& parts, RoutingFeed* routing, bool* wants_routing);
   Status Compute(std::vector<Part>& parts);
-  void CountPass(int64_t num_rows);
+  // Hands each part its share of output_.
+  void TakeOutput(std::vector<Part>& parts);
+  // What comes of a pass: tokens, ends, counts.
+  void Conclude(const std::vector<Part>& parts, const Status& status, RoutingFeed& routing, bool decodes);
+  void CountPass(const RoutingFeed& routing, int64_t num_rows, bool decodes);
   // Of those that wait and did not say.
   void GuessTypes();
   // The routers' choices on a prompt's first chunk tell its type.
@@ -150,7 +182,9 @@ class Scheduler {
   std::vector<std::unique_ptr<Sequence>> running_;
   EngineStats stats_;  // but for what is counted when asked
   ForwardOutput output_;
-  RoutingFeed routing_;
+  RoutingFeed routing_, slow_routing_;  // of the step's pass; of the slow one
+  SlowPass slow_;
+  uint64_t num_passes_ = 0;
   std::unique_ptr<PrefixCache> prefixes_;
   bool oldest_prompt_next_ = true;
   struct Drafter {

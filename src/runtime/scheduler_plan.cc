@@ -154,7 +154,7 @@ void Scheduler::RestorePrefix(Sequence* sequence) {
 void Scheduler::RestorePrefixes() {
   for (size_t i = 0; i < running_.size(); ++i) {
     Sequence* sequence = running_[i].get();
-    if (!sequence->done && UsesPrefixes(*sequence) && sequence->reads_prompt() &&
+    if (!sequence->done && !IsSlow(sequence) && UsesPrefixes(*sequence) && sequence->reads_prompt() &&
         sequence->num_computed % options_.prefill_chunk == 0) {
       RestorePrefix(sequence);
     }
@@ -196,6 +196,7 @@ Status Scheduler::ReserveNext(Sequence* sequence) {
 
 void Scheduler::PutBack(Sequence* sequence) {
   ++stats_.preemptions;
+  if (IsSlow(sequence)) slow_.pass.reset();
   sequence->own_state.reset();
   sequence->state = nullptr;
   sequence->num_computed = 0;
@@ -241,15 +242,10 @@ std::vector<Sequence*> Scheduler::ReserveAll() {
   return ready;
 }
 
-std::vector<Sequence*> Scheduler::PlanPrompts(const std::vector<Sequence*>& sequences) {
-  std::vector<Sequence*> prompts;
-  bool generating = false;
+std::vector<Sequence*> Scheduler::PlanPrompts(const std::vector<Sequence*>& sequences, bool beside) {
+  std::vector<Sequence*> prompts, chosen;
   for (Sequence* sequence : sequences) {
-    if (sequence->reads_prompt()) {
-      prompts.push_back(sequence);
-    } else {
-      generating = true;
-    }
+    if (sequence->reads_prompt() && !IsSlow(sequence)) prompts.push_back(sequence);
   }
   // The oldest and the one that is soonest done begin in turns, so that neither waits for many others.
   oldest_prompt_next_ = !oldest_prompt_next_;
@@ -258,24 +254,30 @@ std::vector<Sequence*> Scheduler::PlanPrompts(const std::vector<Sequence*>& sequ
       return sequence->prompt_size() - sequence->num_computed;
     });
   }
-  const int64_t most =
-      generating ? options_.prefill_chunk : std::max(options_.prefill_chunk, options_.prefill_step);
+  const int64_t most = !beside                  ? std::max(options_.prefill_chunk, options_.prefill_step)
+                       : model_.can_interrupt() ? options_.most_beside
+                                                : options_.prefill_chunk;
   int64_t num_tokens = 0;
-  std::vector<Sequence*> chosen;
+  const Sequence* slow = slow_.pass != nullptr ? slow_.parts.front().sequence : nullptr;
   for (Sequence* sequence : prompts) {
     const int64_t next = NextTokens(*sequence), end = sequence->num_computed + next;
+    const bool is_slow = beside && IsLong(*sequence);
     // Whole chunks only, and always one, whatever is left of the step's budget.
-    if (next > 1 && num_tokens > 0 && num_tokens + next > most) continue;
-    // What another computes in this step, this one has in the next.
-    const bool same =
-        UsesPrefixes(*sequence) && end % options_.prefill_chunk == 0 &&
-        std::ranges::any_of(chosen, [&](const Sequence* other) {
-          return UsesPrefixes(*other) && other->num_computed == sequence->num_computed &&
-                 other->prompt_size() >= end && other->state->routing_key == sequence->state->routing_key &&
-                 std::equal(sequence->tokens.begin(), sequence->tokens.begin() + end, other->tokens.begin());
-        });
+    if (is_slow ? slow != nullptr : next > 1 && num_tokens > 0 && num_tokens + next > most) continue;
+    // What another computes now, this one has afterwards.
+    const auto computes_same = [&](const Sequence* other) {
+      return UsesPrefixes(*other) && other->num_computed == sequence->num_computed &&
+             other->prompt_size() >= end && other->state->routing_key == sequence->state->routing_key &&
+             std::equal(sequence->tokens.begin(), sequence->tokens.begin() + end, other->tokens.begin());
+    };
+    const bool same = UsesPrefixes(*sequence) && end % options_.prefill_chunk == 0 &&
+                      (std::ranges::any_of(chosen, computes_same) || (slow != nullptr && computes_same(slow)));
     if (same) continue;
-    if (next > 1) num_tokens += next;
+    if (is_slow) {
+      slow = sequence;
+    } else if (next > 1) {
+      num_tokens += next;
+    }
     chosen.push_back(sequence);
   }
   return chosen;
@@ -283,18 +285,27 @@ std::vector<Sequence*> Scheduler::PlanPrompts(const std::vector<Sequence*>& sequ
 
 std::vector<Scheduler::Part> Scheduler::Plan() {
   const std::vector<Sequence*> ready = ReserveAll();
+  const bool beside = slow_.pass != nullptr || std::ranges::any_of(ready, [](const Sequence* sequence) {
+                        return !sequence->reads_prompt();
+                      });
   std::vector<Part> plan;
-  const auto add = [&](Sequence* sequence) {
+  const auto part_of = [&](Sequence* sequence) {
     Part part{sequence, {}, {}};
     const auto begin = sequence->tokens.begin() + sequence->num_computed;
     part.tokens.assign(begin, begin + NextTokens(*sequence));
     part.tokens.insert(part.tokens.end(), sequence->drafts.begin(), sequence->drafts.end());
-    plan.push_back(std::move(part));
+    return part;
   };
   for (Sequence* sequence : ready) {
-    if (!sequence->reads_prompt()) add(sequence);
+    if (!sequence->reads_prompt()) plan.push_back(part_of(sequence));
   }
-  for (Sequence* sequence : PlanPrompts(ready)) add(sequence);
+  for (Sequence* sequence : PlanPrompts(ready, beside)) {
+    if (beside && IsLong(*sequence)) {
+      BeginSlow(part_of(sequence));
+    } else {
+      plan.push_back(part_of(sequence));
+    }
+  }
   return plan;
 }
 

@@ -10,6 +10,7 @@
 #include <map>
 #include <random>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "experts/routing_counters.h"
@@ -75,9 +76,14 @@ TEST_F(SchedulerTest, TheResultDependsOnNeitherBatchNorChunks) {
   for (const GenerationResult& result : alone) ++reasons[result.finish_reason];
   EXPECT_GT(reasons[FinishReason::kStop], 5);
   EXPECT_GT(reasons[FinishReason::kLength], 5);
-  for (const auto& [batch_size, chunk] :
-       std::vector<std::pair<int, int>>{{1, 3}, {4, 8}, {7, 1}, {32, 16}, {100, 512}}) {
-    const std::vector<GenerationResult> batched = RunAll(requests, Options(batch_size, chunk));
+  for (const auto& [batch_size, chunk, slow_layers] : std::vector<std::tuple<int, int, int>>{
+           {1, 3, 0}, {4, 8, 0}, {7, 1, 0}, {32, 16, 0}, {100, 512, 0}, {4, 8, 3}, {16, 64, 3}}) {
+    SchedulerOptions options = Options(batch_size, chunk);
+    options.most_beside = 3;
+    model_.slow_layers = slow_layers;
+    model_.num_begun = 0;
+    const std::vector<GenerationResult> batched = RunAll(requests, options);
+    EXPECT_EQ(model_.num_begun > 0, slow_layers > 0);
     for (size_t i = 0; i < requests.size(); ++i) {
       EXPECT_EQ(batched[i].tokens, alone[i].tokens) << i;
       EXPECT_EQ(batched[i].text, alone[i].text);

@@ -12,6 +12,7 @@
 
 #include "deepshock/generation.h"
 #include "runtime/request_routing.h"
+#include "runtime/routing_feed.h"
 #include "runtime/sampler.h"
 #include "runtime/sequence_state.h"
 #include "runtime/stop_matcher.h"
@@ -57,6 +58,7 @@ struct Sequence {
   int64_t num_counted = 0;      // positions whose routing has counted, in this request or one before
   int64_t pass_position = 0,
           pass_row = 0;  // where its part of the last pass begins: position, row of the pass
+  RoutingFeed* pass_routing = nullptr;  // what was chosen in that pass
   std::unique_ptr<RequestRouting> routing;  // where the request steers or asks
   std::unique_ptr<Sampler> sampler;
   std::unique_ptr<StreamDecoder> decoder;

@@ -313,6 +313,128 @@ TEST_F(FakeServingTest, StreamsGoOnBesideALongPrompt) {
   EXPECT_LE(num_short, 4) << "a short prompt does not wait for a long one";
 }
 
+// A stream and a long prompt, whose chunks are computed layer by layer in between.
+class SlowPromptTest : public FakeServingTest {
+ protected:
+  SlowPromptTest() {
+    model_.ends = false;
+    model_.slow_layers = 4;
+    model_.layer_time = std::chrono::milliseconds(6);  // more than a step's least
+    options_ = {4, 32, {}};
+    options_.most_beside = 4;
+  }
+  GenerationRequest Stream(int64_t num_tokens = 40) {
+    GenerationRequest stream = Greedy({1}, num_tokens);
+    stream.on_token = [this](const StreamedToken&) { return ++num_streamed_ > 0; };
+    return stream;
+  }
+  GenerationRequest LongPrompt() { return Greedy(std::vector<int32_t>(60, 2), 1); }
+  GenerationResult Alone(const GenerationRequest& request) {
+    FakeModel model;
+    model.ends = false;
+    Scheduler scheduler(model, nullptr, {1, 32, {}});
+    return RunAll(scheduler, {request})[0];
+  }
+  SchedulerOptions options_;
+  int num_streamed_ = 0;
+};
+
+TEST_F(SlowPromptTest, StreamsGetATokenALayer) {
+  Scheduler scheduler(model_, nullptr, options_);
+  RoutingCounters counters(model_.routing_shape());
+  scheduler.AddRoutingSink(&counters);
+  std::vector<int32_t> streamed;
+  GenerationRequest stream = Stream();
+  stream.on_done = [&](GenerationResult result) { streamed = result.tokens; };
+  scheduler.Submit(stream);
+  scheduler.Step();
+  int at_first_token = 0, at_short = 0;
+  std::vector<int32_t> answer;
+  GenerationRequest prompt = LongPrompt();
+  prompt.on_done = [&](GenerationResult result) {
+    at_first_token = num_streamed_;
+    answer = result.tokens;
+  };
+  scheduler.Submit(prompt);
+  scheduler.Step();
+  GenerationRequest brief = Greedy({3, 4, 5}, 1);
+  brief.on_done = [&](GenerationResult) { at_short = num_streamed_; };
+  scheduler.Submit(brief);
+  while (scheduler.Step()) {
+  }
+  EXPECT_EQ(model_.num_begun, 2) << "two chunks";
+  EXPECT_GE(at_first_token, 1 + 2 * 4);
+  EXPECT_LE(at_short, 4) << "a short prompt joins the streams";
+  EXPECT_EQ(answer, Alone(LongPrompt()).tokens);
+  EXPECT_EQ(streamed, Alone(Greedy({1}, 40)).tokens);
+  EXPECT_EQ(counters.Snapshot().prefill_tokens, 1 + 60 + 3) << "counted once";
+  EXPECT_EQ(counters.Snapshot().decode_tokens, 39);
+}
+
+TEST_F(SlowPromptTest, ACancelledOneIsDropped) {
+  Scheduler scheduler(model_, nullptr, options_);
+  scheduler.Submit(Stream());
+  scheduler.Step();
+  GenerationRequest prompt = LongPrompt();
+  FinishReason reason = FinishReason::kStop;
+  prompt.on_done = [&](GenerationResult result) { reason = result.finish_reason; };
+  const uint64_t id = scheduler.Submit(prompt);
+  scheduler.Step();
+  ASSERT_EQ(model_.num_begun, 1);
+  scheduler.Cancel(id);
+  scheduler.Step();
+  EXPECT_EQ(reason, FinishReason::kCancelled);
+  EXPECT_EQ(RunAll(scheduler, {LongPrompt()})[0].tokens, Alone(LongPrompt()).tokens);
+}
+
+TEST_F(SlowPromptTest, AFailedLayerEndsThatRequestOnly) {
+  Scheduler scheduler(model_, nullptr, options_);
+  std::vector<int32_t> streamed;
+  GenerationRequest stream = Stream();
+  stream.on_done = [&](GenerationResult result) { streamed = result.tokens; };
+  scheduler.Submit(stream);
+  scheduler.Step();
+  GenerationRequest prompt = LongPrompt();
+  std::string problem;
+  prompt.on_done = [&](GenerationResult result) { problem = result.status.message(); };
+  scheduler.Submit(prompt);
+  scheduler.Step();
+  model_.layers_fail = true;
+  scheduler.Step();
+  EXPECT_EQ(problem, "the machine is on fire");
+  while (scheduler.Step()) {
+  }
+  EXPECT_EQ(streamed, Alone(Greedy({1}, 40)).tokens);
+}
+
+TEST_F(SlowPromptTest, EqualPromptsWaitForTheirCommonChunk) {
+  Scheduler scheduler(model_, nullptr, options_, {}, Prefixes(model_, 32));
+  scheduler.Submit(Stream());
+  scheduler.Step();
+  const auto results = RunAll(scheduler, {LongPrompt(), LongPrompt()});
+  EXPECT_EQ(results[0].tokens, results[1].tokens);
+  EXPECT_GE(results[0].cached_prompt_tokens + results[1].cached_prompt_tokens, 32);
+  EXPECT_LE(model_.num_begun, 3) << "the first chunk once, the second once or twice";
+}
+
+TEST_F(SlowPromptTest, OneThatIsPutBackBeginsAnew) {
+  // Room for the long prompt and the stream's first 32 tokens, which end in the middle of its second chunk.
+  FixedBudget budget(96 * model_.state_spec().bytes_per_token());
+  model_.budget = &budget;
+  model_.slow_layers = 20;
+  Scheduler scheduler(model_, nullptr, options_);
+  GenerationRequest stream = Stream(50);
+  std::vector<int32_t> streamed;
+  stream.on_done = [&](GenerationResult result) { streamed = result.tokens; };
+  scheduler.Submit(stream);
+  scheduler.Step();
+  EXPECT_EQ(RunAll(scheduler, {LongPrompt()})[0].tokens, Alone(LongPrompt()).tokens);
+  while (scheduler.Step()) {
+  }
+  EXPECT_EQ(streamed, Alone(Greedy({1}, 50)).tokens);
+  EXPECT_GT(scheduler.stats().preemptions, 0);
+}
+
 TEST_F(FakeServingTest, AWayOfRoutingHasPrefixesOfItsOwn) {
   Scheduler scheduler(model_, nullptr, {1, 32, {}}, {}, Prefixes(model_, 32));
   GenerationRequest request = Greedy(std::vector<int32_t>(50, 7), 3);

@@ -4,10 +4,12 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <cstdint>
 #include <limits>
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "runtime/sampler.h"
@@ -46,6 +48,34 @@ class FakeModel final : public TokenModel {
     batch_sizes.push_back(chunks.size());
     token_counts.push_back(num_tokens);
     return {};
+  }
+  bool can_interrupt() const override { return slow_layers > 0; }
+  Result<std::unique_ptr<ForwardPass>> Begin(std::span<const SequenceChunk> chunks,
+                                             ForwardObserver* observer) override {
+    struct Pass final : ForwardPass {
+      int layers_left() const override { return left; }
+      Status RunLayer() override {
+        --left;
+        std::this_thread::sleep_for(model->layer_time);
+        if (model->layers_fail) return Fail("the machine is on fire");
+        return {};
+      }
+      void Finish(ForwardOutput* output) override {
+        EXPECT_EQ(left, 0);
+        EXPECT_TRUE(model->Forward(chunks, observer, output).ok());
+      }
+      FakeModel* model = nullptr;
+      std::vector<SequenceChunk> chunks;
+      ForwardObserver* observer = nullptr;
+      int left = 0;
+    };
+    auto pass = std::make_unique<Pass>();
+    pass->model = this;
+    pass->chunks.assign(chunks.begin(), chunks.end());
+    pass->observer = observer;
+    pass->left = slow_layers;
+    ++num_begun;
+    return std::unique_ptr<ForwardPass>(std::move(pass));
   }
   StateSpec state_spec() const override { return {{KvLayout{.key_dim = 1}}}; }
   int64_t vocab_size() const override { return kVocab; }
@@ -88,6 +118,10 @@ class FakeModel final : public TokenModel {
   bool ends = true;
   bool fail = false;
   bool chunks_matter = true;
+  int slow_layers = 0;  // of passes in pieces; 0: it has none
+  std::chrono::milliseconds layer_time{0};
+  int num_begun = 0;  // passes in pieces
+  bool layers_fail = false;
   MemoryBudget* budget = nullptr;
   int64_t nan_at = -1;  // a sequence of this length gets a NaN
   std::vector<size_t> batch_sizes;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 
 #include "base/result.h"
@@ -17,6 +18,12 @@ class TokenModel {
   // As Model::Forward: appends each chunk to its state; on failure no state has changed.
   virtual Status Forward(std::span<const SequenceChunk> chunks, ForwardObserver* observer,
                          ForwardOutput* output) = 0;
+  // As Model::Begin; only where passes can be interrupted.
+  virtual Result<std::unique_ptr<ForwardPass>> Begin(std::span<const SequenceChunk> /*chunks*/,
+                                                     ForwardObserver* /*observer*/) {
+    return Fail("the model computes whole passes only");
+  }
+  virtual bool can_interrupt() const { return false; }
   // As Model::ForwardMtp; only where there is an MTP layer.
   virtual Status ForwardMtp(std::span<const MtpChunk> /*chunks*/, ForwardOutput* /*output*/) {
     return Fail("the model has no multi-token-prediction layer");
@@ -53,6 +60,12 @@ class LoadedModel final : public TokenModel {
                  ForwardOutput* output) override {
     return model_.Forward(compute_, chunks, observer, output);
   }
+  Result<std::unique_ptr<ForwardPass>> Begin(std::span<const SequenceChunk> chunks,
+                                             ForwardObserver* observer) override {
+    return model_.Begin(compute_, chunks, observer);
+  }
+  // Where experts come from disk, a pass in between would push out what was read for this one.
+  bool can_interrupt() const override { return model_.memory().store == nullptr; }
   Status ForwardMtp(std::span<const MtpChunk> chunks, ForwardOutput* output) override {
     return model_.ForwardMtp(compute_, chunks, output);
   }
