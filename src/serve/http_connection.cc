@@ -73,11 +73,13 @@ class Reply final : public HttpReply {
  private:
   template <typename Action>
   void Post(Action action) {
-    if (connection_->stopped()) return;
-    asio::post(connection_->executor(),
-               [connection = connection_, number = number_, action = std::move(action)]() mutable {
-                 action(*connection, number);
-               });
+    connection_->shared().Give([connection = connection_, number = number_, action = std::move(action)]() mutable {
+      const auto executor = connection->executor();
+      asio::dispatch(executor,
+                     [connection = std::move(connection), number, action = std::move(action)]() mutable {
+                       action(*connection, number);
+                     });
+    });
   }
 
   std::shared_ptr<HttpConnection<Stream>> connection_;
@@ -86,6 +88,37 @@ class Reply final : public HttpReply {
 };
 
 }  // namespace
+
+void HttpShared::Give(std::function<void()> task) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (stopped_) return;
+    tasks_.push_back(std::move(task));
+    if (std::exchange(running_, true)) return;
+  }
+  asio::post(io, [this] { RunTasks(); });
+}
+
+void HttpShared::RunTasks() {
+  std::vector<std::function<void()>> tasks;
+  for (;;) {
+    {
+      const std::lock_guard lock(mutex_);
+      running_ = !tasks_.empty();
+      if (!running_) return;
+      tasks.swap(tasks_);
+    }
+    for (std::function<void()>& task : tasks) task();
+    tasks.clear();
+  }
+}
+
+void HttpShared::DropTasks() {
+  std::vector<std::function<void()>> dropped;  // they hold connections, which hold this
+  const std::lock_guard lock(mutex_);
+  stopped_ = true;
+  dropped.swap(tasks_);
+}
 
 template <typename Stream>
 HttpConnection<Stream>::HttpConnection(Stream stream, std::shared_ptr<HttpShared> shared, bool too_many)

@@ -17,8 +17,10 @@
 #include <boost/beast/http/string_body.hpp>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "serve/http_message.h"
 #include "serve/http_server.h"
@@ -36,7 +38,19 @@ struct HttpShared {
   asio::io_context io;
   std::atomic<int> num_connections{0};
   std::atomic<bool> stopping{false};
-  std::atomic<bool> stopped{false};  // nothing runs on `io` any more
+
+  // Runs `task` on an I/O thread, after those given before. What comes in a burst, as a step of the engine has a
+  // piece for every stream, wakes one thread once. Any thread.
+  void Give(std::function<void()> task);
+  // Nothing runs on `io` any more: what is given is dropped.
+  void DropTasks();
+
+ private:
+  void RunTasks();
+  std::mutex mutex_;
+  std::vector<std::function<void()>> tasks_;
+  bool running_ = false;  // RunTasks is under way, or will be
+  bool stopped_ = false;
 };
 
 // Without the kind of stream: what a reply and the server need of a connection.
@@ -67,7 +81,7 @@ class HttpConnection final : public HttpConnectionBase,
   void AbandonAnswer(uint64_t number);
   void SetOnClosed(uint64_t number, std::function<void()> closed);
   auto executor() { return stream_.get_executor(); }
-  bool stopped() const { return shared_->stopped; }
+  HttpShared& shared() { return *shared_; }
 
  private:
   using Parser = http::request_parser<http::string_body>;

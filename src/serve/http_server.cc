@@ -83,7 +83,7 @@ class Server final : public HttpServer {
     ForEach([](HttpConnectionBase& connection) { connection.Close(); });
     io_.restart();
     io_.poll();
-    shared_->stopped = true;
+    shared_->DropTasks();
     return drained;
   }
 
