@@ -140,10 +140,11 @@ Status Scheduler::DraftWith(size_t drafter, int num_drafts, const std::vector<Se
   if (requests.empty()) return {};
   const Clock::time_point start = Clock::now();
   DS_RETURN_IF_ERROR(drafters_[drafter].source->Draft(requests));
-  if (!has_prompts) {
-    drafters_[drafter].controller.OnDrafted(static_cast<int64_t>(sequences.size()), num_drafts,
-                                            Seconds(Clock::now() - start));
-  }
+  drafters_[drafter].controller.OnDrafted(static_cast<int64_t>(sequences.size()), num_drafts,
+                                          Seconds(Clock::now() - start), !has_prompts);
+  drafters_[drafter].controller.OnGuessed(
+      static_cast<int64_t>(requests.size()),
+      std::ranges::count_if(requests, [](const DraftRequest& request) { return !request.drafts->empty(); }));
   for (Sequence* sequence : sequences) {
     // Nothing follows the end.
     std::vector<int32_t>& drafts = sequence->drafts;

@@ -99,7 +99,9 @@ Status Scheduler::Start(Sequence* sequence) {
   GenerationResult& result = sequence->result;
   result.queue_ms = std::chrono::duration<double, std::milli>(Now() - sequence->submitted).count();
   result.cached_prompt_tokens = sequence->num_computed;
-  for (Drafter& drafter : drafters_) drafter.controller.OnNewSequence();
+  if (running_.empty()) {
+    for (Drafter& drafter : drafters_) drafter.controller.OnNewSequence();
+  }
   stats_.prompt_tokens += result.prompt_tokens;
   stats_.cached_prompt_tokens += result.cached_prompt_tokens;
   return {};

@@ -51,10 +51,13 @@ class SpeculationController {
   // Whether that was only to learn something.
   bool trying() const { return tries_left_ > 0; }
 
-  // What then happened: drafting took so long, and of one sequence's drafts the first `num_right` were right.
-  void OnDrafted(int64_t num_sequences, int num_drafts, double seconds);
+  // What then happened: drafting took so long, `as_always` or with something that it does not do each time, and
+  // of one sequence's drafts the first `num_right` were right.
+  void OnDrafted(int64_t num_sequences, int num_drafts, double seconds, bool as_always = true);
   void OnChecked(int num_drafts, int num_right);
-  // Another text: what was measured of the last one may not hold.
+  // Of the sequences for which it was asked it had guesses for so many.
+  void OnGuessed(int64_t num_asked, int64_t num_guessed);
+  // Another text, alone: what was measured of the last one may not hold.
   void OnNewSequence() { interval_ = std::max(kFirstInterval, interval_ / 4); }
 
   // Tokens a second that so many drafts are expected to give.
@@ -65,6 +68,8 @@ class SpeculationController {
   // Passes between two tries: more and more while they change nothing.
   static constexpr int kFirstInterval = 32, kLastInterval = 512;
   static constexpr int kTryPasses = 2;
+  // Drafting for a try may take a fiftieth of the time: a source that was idle catches up on all sequences.
+  static constexpr double kTimeBetweenTries = 50;
 
   int Best(int64_t num_sequences) const;
 
@@ -74,12 +79,14 @@ class SpeculationController {
   // [i]: of the drafts number i that were preceded by right ones only, how many there were and were right;
   // both fade.
   std::array<double, kMaxDrafts> checked_, right_;
+  double asked_ = 0, guessed_ = 0;  // both fade
   int chosen_ = 0;  // the best length when last asked
   int trying_ = 0;  // another one, for tries_left_ passes
   int tries_left_ = 0;
   int next_try_ = 0;
   int interval_ = kFirstInterval;
   int since_try_ = 0;
+  double try_seconds_ = 0;  // drafting for the last one
 };
 
 }  // namespace deepshock

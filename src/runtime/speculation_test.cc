@@ -422,5 +422,26 @@ TEST(SpeculationController, FindsTheLengthThatPaysAndFollowsChange) {
   EXPECT_LT(share({0.15, 0.1, 0.6}, 0), 0.1);
 }
 
+TEST(SpeculationController, ATryThatTakesLongIsRare) {
+  PassCosts costs;
+  SpeculationController controller(costs, 3);
+  double drafting = 0, all = 0;
+  for (int pass = 0; pass < 20000; ++pass) {
+    const int drafts = controller.Choose(32);
+    if (drafts > 0) {
+      // It never pays, and a source that was idle first reads what 32 sequences have written.
+      controller.OnDrafted(32, drafts, 1, true);
+      controller.OnDrafted(32, drafts, 40, false);
+      drafting += 41;
+      all += 41;
+      controller.OnChecked(drafts, 0);
+    }
+    costs.Add(32 * (1 + drafts), 1 + drafts);
+    all += 1 + drafts;
+  }
+  EXPECT_GT(drafting, 0);
+  EXPECT_LT(drafting / all, 0.03);
+}
+
 }  // namespace
 }  // namespace deepshock
