@@ -33,12 +33,17 @@ const char* const kPrompts[] = {
     "The history of the river begins", "int main(int argc, char** argv)", "In the morning the train",
     "SELECT name FROM users WHERE",    "The committee decided that",
 };
-constexpr size_t kNumPrompts = std::size(kPrompts);
+// As many different ones as are wanted.
+std::string Prompt(size_t number) {
+  const size_t kind = number % std::size(kPrompts), round = number / std::size(kPrompts);
+  return round == 0 ? kPrompts[kind] : fmt::format("{} {}.", kPrompts[kind], round);
+}
 constexpr auto kSlowPause = std::chrono::milliseconds(50);
 constexpr size_t kSlowBytes = 200;
 
 struct Options {
   int port = 8080, streams = 32, max_tokens = 64;
+  size_t prompts = std::size(kPrompts);
   double seconds = 30, slow = 0, disconnect = 0;
   int pid = 0;
   std::string model;
@@ -109,7 +114,7 @@ class Load {
 
   // Answers of each prompt alone. False when one fails.
   bool LearnAnswers() {
-    for (size_t p = 0; p < kNumPrompts; ++p) {
+    for (size_t p = 0; p < options_.prompts; ++p) {
       Stream stream;
       stream.prompt = p;
       Open(stream, false);
@@ -182,7 +187,7 @@ class Load {
  private:
   void Begin(Stream& stream) {
     std::uniform_real_distribution<double> uniform(0, 1);
-    stream.prompt = random_() % kNumPrompts;
+    stream.prompt = random_() % options_.prompts;
     stream.slow = uniform(random_) < options_.slow;
     stream.leave_after =
         uniform(random_) < options_.disconnect
@@ -218,7 +223,7 @@ class Load {
     std::string model = options_.model.empty() ? "" : fmt::format(R"("model": "{}", )", options_.model);
     const std::string body = fmt::format(
         R"({{{}"prompt": "{}", "max_tokens": {}, "temperature": 0, "stream": true, "ignore_eos": true}})",
-        model, kPrompts[stream.prompt], options_.max_tokens);
+        model, Prompt(stream.prompt), options_.max_tokens);
     const std::string request = fmt::format(
         "POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nConnection: "
         "close\r\n"
@@ -309,6 +314,7 @@ int main(int argc, char** argv) {
   app.add_option("--streams", options.streams, "At once")->capture_default_str();
   app.add_option("--seconds", options.seconds, "How long")->capture_default_str();
   app.add_option("--max_tokens", options.max_tokens, "Of each answer")->capture_default_str();
+  app.add_option("--prompts", options.prompts, "How many different ones")->capture_default_str();
   app.add_option("--slow", options.slow, "Share of answers that are read slowly");
   app.add_option("--disconnect", options.disconnect, "Share of answers that are left in the middle");
   app.add_option("--pid", options.pid, "Of the server: tells its memory");
@@ -317,7 +323,7 @@ int main(int argc, char** argv) {
   CLI11_PARSE(app, argc, argv);
   std::signal(SIGPIPE, SIG_IGN);
   Load load(options);
-  if (!load.LearnAnswers()) return 1;
+  if (options.check && !load.LearnAnswers()) return 1;
   load.Run();
   return load.Report();
 }

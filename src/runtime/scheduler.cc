@@ -87,7 +87,9 @@ void Scheduler::EndUnwanted() {
            Fail("queue: expected at most {} waiting requests, found as many", options_.max_waiting));
   }
   for (auto& sequence : running_) {
-    if (sequence->cancelled) Finish(sequence.get(), FinishReason::kCancelled);
+    // Others' work in the same pass is not thrown away.
+    const bool later = IsSlow(sequence.get()) && slow_.parts.size() > 1;
+    if (sequence->cancelled && !later) Finish(sequence.get(), FinishReason::kCancelled);
   }
   if (std::exchange(any_cancelled_, false)) {
     for (auto& sequence : waiting_.TakeCancelled()) Finish(sequence.get(), FinishReason::kCancelled);
@@ -216,9 +218,8 @@ void Scheduler::TakeOutput(std::vector<Part>& parts) {
   }
 }
 
-void Scheduler::BeginSlow(Part part) {
-  slow_.parts.clear();
-  slow_.parts.push_back(std::move(part));
+void Scheduler::BeginSlow(std::vector<Part> parts) {
+  slow_.parts = std::move(parts);
   bool wants_routing = false;
   const std::vector<SequenceChunk> chunks = ChunksOf(slow_.parts, &slow_routing_, &wants_routing);
   Result<std::unique_ptr<ForwardPass>> pass = model_.Begin(chunks, slow_routing_.Begin(wants_routing));
@@ -232,7 +233,7 @@ void Scheduler::BeginSlow(Part part) {
 void Scheduler::ContinueSlow() {
   // Streams go on at half their speed at least. With none the step is short enough to take in new requests.
   constexpr double kLeastSeconds = 0.005, kSecondsAlone = 0.05;
-  const bool alone = running_.size() == 1;
+  const bool alone = running_.size() == slow_.parts.size();
   const double budget = alone ? kSecondsAlone : std::max(kLeastSeconds, pass_seconds_);
   const Clock::time_point start = Clock::now();
   Status status;

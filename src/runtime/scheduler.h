@@ -2,8 +2,9 @@
 // Scheduler: continuous batching. Owns the requests that wait and the sequences that run; each Step computes
 // one forward pass for all running sequences and hands a finished one's place to the next that waits. A
 // prompt is computed in chunks whose borders depend on that sequence alone, and a pass holds whole chunks, so
-// output does not depend on what else is in the batch. Beside sequences that generate, a long chunk is a pass of
-// its own, of which each step computes some layers after the others' pass: streams do not wait for it. Where the states' memory runs out, the sequence that
+// output does not depend on what else is in the batch. Beside sequences that generate, more than a few tokens of
+// prompts are a pass of their own, of which each step computes some layers after the others' pass: streams do
+// not wait for it. Where the states' memory runs out, the sequence that
 // would have come last is put back and computed again later, in the same steps. A sequence that generates may
 // bring drafts of its next tokens along: each token is drawn from the model's logits as without them, and
 // where it is the next draft, the logits after it are there already. What was computed after a wrong draft
@@ -12,6 +13,7 @@
 // request only.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -49,8 +51,8 @@ struct SchedulerOptions {
   // The time; empty: the clock's. Simulations have another.
   std::function<std::chrono::steady_clock::time_point()> now = {};
   int prefill_step = 0;  // most prompt tokens in a step when none generates; at least prefill_chunk
-  // A chunk of more tokens is computed layer by layer beside sequences that generate. So many choose most of
-  // a layer's experts, and cost what a pass over all weights costs.
+  // Prompt tokens that join the pass of sequences that generate; more are computed layer by layer. So many
+  // choose most of a layer's experts, and cost what a pass over all weights costs.
   int most_beside = 16;
 };
 
@@ -112,32 +114,32 @@ class Scheduler {
   // Of a prompt, to the next border; of what was generated before it was put back, as few as drafts are
   // checked together, which are computed as one is.
   int64_t NextTokens(const Sequence& sequence) const;
-  // Whose prompts' chunks are computed now, at most one of them long; `beside` others that are under way.
-  std::vector<Sequence*> PlanPrompts(const std::vector<Sequence*>& sequences, bool beside);
+  // Whose prompts' chunks come into this step's pass, and into the slow one. `beside` others that are under way.
+  struct PromptPlan {
+    std::vector<Sequence*> joining, slow;
+  };
+  PromptPlan PlanPrompts(const std::vector<Sequence*>& sequences, bool beside);
   // What a sequence computes in this step, and what came out.
   struct Part {
     Sequence* sequence;
     std::vector<int32_t> tokens;
     std::span<const float> logits;  // [1 + drafts, V]
   };
-  // A prompt's chunk that is computed some layers a step.
+  // Prompts' chunks that are computed some layers a step.
   struct SlowPass {
-    std::vector<Part> parts;  // one
+    std::vector<Part> parts;
     std::unique_ptr<ForwardPass> pass;
   };
   bool IsSlow(const Sequence* sequence) const {
-    return slow_.pass != nullptr && slow_.parts.front().sequence == sequence;
-  }
-  // Its next chunk is not for the pass of others.
-  bool IsLong(const Sequence& sequence) const {
-    return model_.can_interrupt() && NextTokens(sequence) > options_.most_beside;
+    return slow_.pass != nullptr &&
+           std::ranges::any_of(slow_.parts, [&](const Part& part) { return part.sequence == sequence; });
   }
   // Fills Sequence::drafts of those that generate.
   void Draft();
   Status DraftWith(size_t drafter, int num_drafts, const std::vector<Sequence*>& sequences);
-  // Those of this step's pass. A long chunk among them becomes the slow pass instead.
+  // Those of this step's pass. Prompts' chunks that would hold it up begin the slow one instead.
   std::vector<Part> Plan();
-  void BeginSlow(Part part);
+  void BeginSlow(std::vector<Part> parts);
   // For about as long as the step's other pass took, or until it is done.
   void ContinueSlow();
   // What the model is to compute; `wants_routing`: somebody asks what the routers choose.

@@ -244,10 +244,15 @@ std::vector<Sequence*> Scheduler::ReserveAll() {
   return ready;
 }
 
-std::vector<Sequence*> Scheduler::PlanPrompts(const std::vector<Sequence*>& sequences, bool beside) {
-  std::vector<Sequence*> prompts, chosen;
+Scheduler::PromptPlan Scheduler::PlanPrompts(const std::vector<Sequence*>& sequences, bool beside) {
+  std::vector<Sequence*> prompts;
+  std::vector<const Sequence*> computing;  // in this step, or still
   for (Sequence* sequence : sequences) {
-    if (sequence->reads_prompt() && !IsSlow(sequence)) prompts.push_back(sequence);
+    if (IsSlow(sequence)) {
+      computing.push_back(sequence);
+    } else if (sequence->reads_prompt()) {
+      prompts.push_back(sequence);
+    }
   }
   // The oldest and the one that is soonest done begin in turns, so that neither waits for many others.
   oldest_prompt_next_ = !oldest_prompt_next_;
@@ -256,33 +261,34 @@ std::vector<Sequence*> Scheduler::PlanPrompts(const std::vector<Sequence*>& sequ
       return sequence->prompt_size() - sequence->num_computed;
     });
   }
-  const int64_t most = !beside                  ? std::max(options_.prefill_chunk, options_.prefill_step)
-                       : model_.can_interrupt() ? options_.most_beside
-                                                : options_.prefill_chunk;
-  int64_t num_tokens = 0;
-  const Sequence* slow = slow_.pass != nullptr ? slow_.parts.front().sequence : nullptr;
+  const bool interrupts = beside && model_.can_interrupt();
+  const int64_t most_joining = interrupts ? options_.most_beside
+                               : beside   ? options_.prefill_chunk
+                                          : std::max(options_.prefill_chunk, options_.prefill_step);
+  int64_t num_joining = 0, num_slow = 0;
+  PromptPlan plan;
   for (Sequence* sequence : prompts) {
     const int64_t next = NextTokens(*sequence), end = sequence->num_computed + next;
-    const bool is_slow = beside && IsLong(*sequence);
     // Whole chunks only, and always one, whatever is left of the step's budget.
-    if (is_slow ? slow != nullptr : next > 1 && num_tokens > 0 && num_tokens + next > most) continue;
+    const bool alone = num_joining == 0 && !interrupts;
+    const bool joins = next == 1 || alone || num_joining + next <= most_joining;
+    const bool is_slow = !joins && interrupts && slow_.pass == nullptr &&
+                         (num_slow == 0 || num_slow + next <= options_.prefill_chunk);
+    if (!joins && !is_slow) continue;
     // What another computes now, this one has afterwards.
-    const auto computes_same = [&](const Sequence* other) {
-      return UsesPrefixes(*other) && other->num_computed == sequence->num_computed &&
-             other->prompt_size() >= end && other->state->routing_key == sequence->state->routing_key &&
-             std::equal(sequence->tokens.begin(), sequence->tokens.begin() + end, other->tokens.begin());
-    };
-    const bool same = UsesPrefixes(*sequence) && end % options_.prefill_chunk == 0 &&
-                      (std::ranges::any_of(chosen, computes_same) || (slow != nullptr && computes_same(slow)));
+    const bool same =
+        UsesPrefixes(*sequence) && end % options_.prefill_chunk == 0 &&
+        std::ranges::any_of(computing, [&](const Sequence* other) {
+          return UsesPrefixes(*other) && other->num_computed == sequence->num_computed &&
+                 other->prompt_size() >= end && other->state->routing_key == sequence->state->routing_key &&
+                 std::equal(sequence->tokens.begin(), sequence->tokens.begin() + end, other->tokens.begin());
+        });
     if (same) continue;
-    if (is_slow) {
-      slow = sequence;
-    } else if (next > 1) {
-      num_tokens += next;
-    }
-    chosen.push_back(sequence);
+    (is_slow ? plan.slow : plan.joining).push_back(sequence);
+    computing.push_back(sequence);
+    if (next > 1) (is_slow ? num_slow : num_joining) += next;
   }
-  return chosen;
+  return plan;
 }
 
 std::vector<Scheduler::Part> Scheduler::Plan() {
@@ -290,25 +296,22 @@ std::vector<Scheduler::Part> Scheduler::Plan() {
   const bool beside = slow_.pass != nullptr || std::ranges::any_of(ready, [](const Sequence* sequence) {
                         return !sequence->reads_prompt();
                       });
-  std::vector<Part> plan;
-  const auto part_of = [&](Sequence* sequence) {
+  const PromptPlan prompts = PlanPrompts(ready, beside);
+  const auto add = [this](Sequence* sequence, std::vector<Part>* parts) {
     Part part{sequence, {}, {}};
     const auto begin = sequence->tokens.begin() + sequence->num_computed;
     part.tokens.assign(begin, begin + NextTokens(*sequence));
     part.tokens.insert(part.tokens.end(), sequence->drafts.begin(), sequence->drafts.end());
-    return part;
+    parts->push_back(std::move(part));
   };
+  std::vector<Part> pass, slow;
   for (Sequence* sequence : ready) {
-    if (!sequence->reads_prompt()) plan.push_back(part_of(sequence));
+    if (!sequence->reads_prompt()) add(sequence, &pass);
   }
-  for (Sequence* sequence : PlanPrompts(ready, beside)) {
-    if (beside && IsLong(*sequence)) {
-      BeginSlow(part_of(sequence));
-    } else {
-      plan.push_back(part_of(sequence));
-    }
-  }
-  return plan;
+  for (Sequence* sequence : prompts.joining) add(sequence, &pass);
+  for (Sequence* sequence : prompts.slow) add(sequence, &slow);
+  if (!slow.empty()) BeginSlow(std::move(slow));
+  return pass;
 }
 
 }  // namespace deepshock

@@ -387,6 +387,29 @@ TEST_F(SlowPromptTest, ACancelledOneIsDropped) {
   EXPECT_EQ(RunAll(scheduler, {LongPrompt()})[0].tokens, Alone(LongPrompt()).tokens);
 }
 
+TEST_F(SlowPromptTest, SeveralPromptsShareAPassAndOneMayLeave) {
+  Scheduler scheduler(model_, nullptr, options_);
+  scheduler.Submit(Stream());
+  scheduler.Step();
+  std::vector<GenerationRequest> requests;
+  for (int i = 0; i < 3; ++i) requests.push_back(Greedy(std::vector<int32_t>(9, i), 3));
+  std::vector<GenerationResult> results(3);
+  std::vector<uint64_t> ids;
+  for (size_t i = 0; i < 3; ++i) {
+    GenerationRequest request = requests[i];
+    request.on_done = [&results, i](GenerationResult result) { results[i] = std::move(result); };
+    ids.push_back(scheduler.Submit(std::move(request)));
+  }
+  scheduler.Step();
+  scheduler.Cancel(ids[1]);
+  while (scheduler.Step()) {
+  }
+  EXPECT_EQ(model_.num_begun, 1);
+  EXPECT_EQ(results[1].finish_reason, FinishReason::kCancelled);
+  EXPECT_EQ(results[0].tokens, Alone(requests[0]).tokens);
+  EXPECT_EQ(results[2].tokens, Alone(requests[2]).tokens);
+}
+
 TEST_F(SlowPromptTest, AFailedLayerEndsThatRequestOnly) {
   Scheduler scheduler(model_, nullptr, options_);
   std::vector<int32_t> streamed;
