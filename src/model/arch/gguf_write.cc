@@ -91,7 +91,7 @@ void Writer::Experts(const ModelSpec& spec) {
     U32("expert_group_used_count", r.top_groups);
   }
   if (r.normalise || traits_.normalise) Bool("expert_weights_norm", r.normalise);
-  if (r.scale != 1.0) F32("expert_weights_scale", r.scale);
+  F32("expert_weights_scale", r.scale);  // also where it is 1: ik_llama.cpp asks for it
   if (!traits_.experts_use_dense_width) U32("expert_feed_forward_length", spec.expert.width);
   constexpr double kDefaultClamp = ExpertSpec{}.clamp_limit;
   if (spec.expert.activation == Activation::kClampedSwiGlu && spec.expert.clamp_limit != kDefaultClamp) {
