@@ -94,6 +94,7 @@ Result<int> Infer(const InferOptions& options) {
   engine_options.activations = options.activations;
   engine_options.kv_type = options.kv_type;
   engine_options.batch_size = options.has_prompt ? 1 : options.batch_size;
+  engine_options.steady_streams = false;
   engine_options.context_length = options.context;
   if (options.batching == "expert") {
     engine_options.batching = Batching::kExpert;

@@ -50,6 +50,9 @@ struct EngineOptions {
   // Tokens of a prompt that are computed in one pass. Larger ones are faster; the prefix cache keeps whole ones.
   // Where experts come from disk, streams wait for each.
   int prefill_chunk = 512;
+  // Requests that generate go on while prompts are computed. Without, all share a pass, which costs a little less
+  // where nobody waits for the next token.
+  bool steady_streams = true;
   int64_t context_length = 0;  // at most the model's; 0: the model's
   Speculation speculation = Speculation::kAuto;
   int draft_tokens = 3;  // 1 to kMaxDraftTokens; most that are guessed for one pass

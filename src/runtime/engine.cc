@@ -151,6 +151,7 @@ Result<std::unique_ptr<Engine>> Engine::Load(const std::string& path, const Engi
   scheduling.draft_tokens = options.draft_tokens;
   scheduling.max_waiting = options.max_waiting;
   scheduling.prefill_step = kPrefillStep;
+  if (!options.steady_streams) scheduling.most_beside = 0;
   scheduling.batching = options.batching;
   scheduling.batch_wait_ms = options.batch_wait_ms;
   scheduling.adapt_drafts = options.speculation == Speculation::kAuto;

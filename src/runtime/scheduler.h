@@ -52,7 +52,7 @@ struct SchedulerOptions {
   std::function<std::chrono::steady_clock::time_point()> now = {};
   int prefill_step = 0;  // most prompt tokens in a step when none generates; at least prefill_chunk
   // Prompt tokens that join the pass of sequences that generate; more are computed layer by layer. So many
-  // choose most of a layer's experts, and cost what a pass over all weights costs.
+  // choose most of a layer's experts, and cost what a pass over all weights costs. 0: a chunk's tokens join.
   int most_beside = 16;
 };
 

@@ -261,7 +261,7 @@ Scheduler::PromptPlan Scheduler::PlanPrompts(const std::vector<Sequence*>& seque
       return sequence->prompt_size() - sequence->num_computed;
     });
   }
-  const bool interrupts = beside && model_.can_interrupt();
+  const bool interrupts = beside && options_.most_beside > 0 && model_.can_interrupt();
   const int64_t most_joining = interrupts ? options_.most_beside
                                : beside   ? options_.prefill_chunk
                                           : std::max(options_.prefill_chunk, options_.prefill_step);
