@@ -2,6 +2,7 @@
 #include "runtime/sampler.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <limits>
 
@@ -39,18 +40,6 @@ size_t ArgMax(std::span<const float> values) {
   for (const float lane : lanes) largest = std::max(largest, lane);
   for (; i < values.size(); ++i) largest = std::max(largest, values[i]);
   return static_cast<size_t>(std::find(values.begin(), values.end(), largest) - values.begin());
-}
-
-// Tokens outside `mask` get -inf.
-void ApplyMask(const std::vector<uint32_t>& mask, std::span<float> logits) {
-  for (size_t word = 0; word < mask.size(); ++word) {
-    const uint32_t bits = mask[word];
-    if (bits == ~uint32_t{0}) continue;
-    const size_t begin = word * 32, end = std::min(begin + 32, logits.size());
-    for (size_t i = begin; i < end; ++i) {
-      logits[i] = (bits >> (i - begin) & 1) != 0 ? logits[i] : -std::numeric_limits<float>::infinity();
-    }
-  }
 }
 
 }  // namespace
@@ -205,22 +194,36 @@ const std::vector<uint32_t>* Sampler::Mask(size_t vocab_size) {
   return &mask_;
 }
 
+void Sampler::KeepAllowed(const std::vector<uint32_t>& mask, std::span<const float> logits) {
+  candidates_.clear();
+  for (size_t word = 0; word < mask.size(); ++word) {
+    for (uint32_t bits = mask[word]; bits != 0; bits &= bits - 1) {
+      const size_t token = word * 32 + static_cast<size_t>(std::countr_zero(bits));
+      if (!std::isinf(logits[token])) candidates_.push_back({logits[token], static_cast<int32_t>(token)});
+    }
+  }
+}
+
+size_t Sampler::LikeliestCandidate() const {
+  const auto largest = std::ranges::max_element(candidates_, {}, &Candidate::logit);
+  return static_cast<size_t>(largest != candidates_.end() ? largest->token : -1);
+}
+
 Result<int32_t> Sampler::Pick(std::span<const float> logits, const std::vector<uint32_t>* mask) {
   if (logits.empty()) return Fail("logits: expected some, found none");
-  if (ChangesLogits() || mask != nullptr) {
+  if (ChangesLogits()) {
     logits_.assign(logits.begin(), logits.end());
-    if (mask != nullptr) ApplyMask(*mask, logits_);
     ApplyBiasAndPenalties();
     logits = logits_;
   }
-  const size_t likeliest = ArgMax(logits);
-  largest_ = logits[likeliest];
+  if (mask != nullptr) KeepAllowed(*mask, logits);
+  const size_t likeliest = mask == nullptr ? ArgMax(logits) : LikeliestCandidate();
+  largest_ = likeliest < logits.size() ? logits[likeliest] : -std::numeric_limits<float>::infinity();
   if (!std::isfinite(largest_)) return Fail("logits: no token of {} can be drawn", logits.size());
   if (options_.temperature <= 0) return static_cast<int32_t>(likeliest);
-  candidates_.resize(logits.size());
-  for (size_t i = 0; i < logits.size(); ++i) candidates_[i] = {logits[i], static_cast<int32_t>(i)};
-  if (mask != nullptr) {  // mostly few are left
-    std::erase_if(candidates_, [](const Candidate& c) { return std::isinf(c.logit); });
+  if (mask == nullptr) {
+    candidates_.resize(logits.size());
+    for (size_t i = 0; i < logits.size(); ++i) candidates_[i] = {logits[i], static_cast<int32_t>(i)};
   }
   KeepTopK();
   KeepTopP();

@@ -69,6 +69,9 @@ class Sampler {
   const std::vector<uint32_t>* Mask(size_t vocab_size);
   bool ChangesLogits() const;
   void ApplyBiasAndPenalties();
+  // Of all tokens those in `mask` become candidates, ascending.
+  void KeepAllowed(const std::vector<uint32_t>& mask, std::span<const float> logits);
+  size_t LikeliestCandidate() const;  // the first of the largest; none: a number that no token has
   void KeepTopK();
   void KeepTopP();
   void KeepMinP();
