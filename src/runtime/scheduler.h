@@ -38,7 +38,8 @@ namespace deepshock {
 
 struct SchedulerOptions {
   int batch_size = 1;  // sequences that run together
-  // T of a prompt's chunk, and at most so many prompt tokens in a step beside sequences that generate.
+  // T of a prompt's chunk, and the most of several prompts that are computed together beside sequences that
+  // generate.
   int prefill_chunk = 512;
   std::vector<int32_t> eos_tokens;  // generation stops at any of them
   int draft_tokens = 3;             // most drafts of a sequence in a step
