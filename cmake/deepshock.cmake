@@ -69,22 +69,21 @@ function(deepshock_test name)
 endfunction()
 
 # deepshock_isa_rooms(LIST): each instruction set has its room: x_avx2.cc, x_avx512.cc, x_avx512vnni.cc,
-# x_avx512bf16.cc, x_neon.cc (or a folder of that name) are compiled for it, everything else for the baseline. On another
+# x_neon.cc (or a folder of that name) are compiled for it, everything else for the baseline. On another
 # processor they are left out of LIST.
 function(deepshock_isa_rooms list)
   set(avx2_flags -mavx2 -mfma -mf16c)
   set(avx512_flags ${avx2_flags} -mavx512f -mavx512bw -mavx512dq -mavx512vl)
   set(avx512vnni_flags ${avx512_flags} -mavx512vnni)
-  set(avx512bf16_flags ${avx512vnni_flags} -mavx512bf16)
   set(neon_flags -march=armv8.2-a+dotprod)
   if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
-    set(built avx2 avx512 avx512vnni avx512bf16)
+    set(built avx2 avx512 avx512vnni)
   elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "aarch64|arm64")
     set(built neon)
   else()
     set(built)
   endif()
-  foreach(isa avx2 avx512 avx512vnni avx512bf16 neon)
+  foreach(isa avx2 avx512 avx512vnni neon)
     set(room ${${list}})
     list(FILTER room INCLUDE REGEX "/${isa}/[^/]+$|_${isa}\\.cc$")
     if(isa IN_LIST built)

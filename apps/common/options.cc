@@ -62,9 +62,9 @@ void AddCommonOptions(CLI::App& app, unsigned which, CommonOptions* options) {
   }
   if ((which & kKvTypeOption) != 0) {
     app.add_option("--kv_type", options->kv_type,
-                   "Keys and values of past tokens: f32 exact, bf16 in half its memory, q8 in a quarter "
-                   "(default: bf16, with float32 activations f32)")
-        ->check(CLI::IsMember({"f32", "bf16", "q8"}));
+                   "Keys and values of past tokens: f32 exact, q16 in half its memory, q8 in a quarter "
+                   "(default: q16, with float32 activations f32)")
+        ->check(CLI::IsMember({"f32", "q16", "q8"}));
   }
   if ((which & kMemoryOption) != 0) {
     app.add_option(

@@ -31,7 +31,7 @@ enum CommonOption : unsigned {
   kJsonOption = 4,          // --json
   kQuietOption = 8,         // --quiet
   kActivationsOption = 16,  // --activations int8|float32
-  kKvTypeOption = 32,       // --kv_type f32|bf16|q8
+  kKvTypeOption = 32,       // --kv_type f32|q16|q8
   kMemoryOption = 64,       // --memory SIZE
   kComputeOptions = kThreadsOption | kKernelsOption,
   kInferenceOptions = kComputeOptions | kActivationsOption | kKvTypeOption,

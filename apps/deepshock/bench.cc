@@ -212,7 +212,7 @@ Result<int> Bench(const Options& options) {
   DS_ASSIGN(bench.tests, ParseBenchTests(options.tests).WithContext("--tests"));  // before loading
   DS_ASSIGN(bench.kv_type, KvTypeByName(!options.kv_type.empty()           ? options.kv_type
                                         : options.activations == "float32" ? "f32"
-                                                                           : "bf16"));
+                                                                           : "q16"));
   bench.repetitions = options.repetitions;
   bench.prefill_chunk = options.prefill_chunk;
   bench.probe_bytes = options.probe_mb << 20;

@@ -84,7 +84,7 @@ Facts Gather(const Model& model, const std::string& path) {
         return {};
       });
   DS_CHECK(status.ok(), "gathering does not fail");
-  const StateSpec state = model.state_spec(KvType::kBF16);
+  const StateSpec state = model.state_spec(KvType::kQ16);
   for (int l = 0; l < f.spec->num_layers(); ++l) {
     f.kv_bytes += state.layers[static_cast<size_t>(l)].group_bytes() / kKvGroup;
   }

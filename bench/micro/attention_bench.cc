@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Cost of attention over a token's layers, each with a state of its own so that nothing is in the caches:
-//   attention_bench [--threads N] [--table NAME] [--rounds N] [--case PART_OF_A_NAME] [--type f32|bf16|q8]
+//   attention_bench [--threads N] [--table NAME] [--rounds N] [--case PART_OF_A_NAME] [--type f32|q16|q8]
 // Prints, for every shape and state type, the median and least time of one pass over all layers, the median
 // CPU time over all threads (which on a shared machine is the steadier), products and the state's bytes a
 // second.
@@ -124,7 +124,7 @@ int Main(int argc, char** argv) {
   std::printf("%s, %d threads\n", std::string(compute.attention->name).c_str(), pool.num_threads());
   for (const Case& c : kCases) {
     if (!only.empty() && std::string(c.name).find(only) == std::string::npos) continue;
-    for (const KvType type : {KvType::kF32, KvType::kBF16, KvType::kQ8}) {
+    for (const KvType type : {KvType::kF32, KvType::kQ16, KvType::kQ8}) {
       if (type_name.empty() || type_name == Name(type)) Measure(compute, c, type, rounds);
     }
   }

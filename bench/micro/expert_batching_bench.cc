@@ -192,7 +192,7 @@ Traffic FromModel(const std::string& path, const std::string& folder) {
   Compute compute(BestKernels(), pool);
   auto loaded = Model::Load(path, {true, &pool});
   DS_CHECK(loaded.ok(), loaded.message().c_str());
-  LoadedModel model(**loaded, compute, 2048, KvType::kBF16);
+  LoadedModel model(**loaded, compute, 2048, KvType::kQ16);
   Traffic traffic;
   traffic.shape = model.routing_shape();
   traffic.vocab_size = model.vocab_size();

@@ -57,7 +57,7 @@ class TimedSink final : public RoutingSink {
 // A model that adds up the time inside those who observe its routers.
 class TimedModel final : public TokenModel {
  public:
-  TimedModel(const Model& model, Compute& compute) : model_(model, compute, 2048, KvType::kBF16) {}
+  TimedModel(const Model& model, Compute& compute) : model_(model, compute, 2048, KvType::kQ16) {}
   Status Forward(std::span<const SequenceChunk> chunks, ForwardObserver* observer,
                  ForwardOutput* output) override {
     if (observer == nullptr) return model_.Forward(chunks, nullptr, output);

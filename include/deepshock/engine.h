@@ -47,17 +47,17 @@ struct EngineOptions {
   // are kept in the layout of the integer kernels. "float32": everything as the reference implementations do.
   std::string activations = "int8";
   int batch_size = 1;  // sequences computed together
-  // Tokens of a prompt that are computed in one pass. Larger ones are faster; the prefix cache keeps whole ones.
-  // Where experts come from disk, streams wait for each.
+  // Tokens of a prompt that are computed in one pass. Larger ones are faster; the prefix cache keeps whole
+  // ones. Where experts come from disk, streams wait for each.
   int prefill_chunk = 512;
-  // Requests that generate go on while prompts are computed. Without, all share a pass, which costs a little less
-  // where nobody waits for the next token.
+  // Requests that generate go on while prompts are computed. Without, all share a pass, which costs a little
+  // less where nobody waits for the next token.
   bool steady_streams = true;
   int64_t context_length = 0;  // at most the model's; 0: the model's
   Speculation speculation = Speculation::kAuto;
   int draft_tokens = 3;  // 1 to kMaxDraftTokens; most that are guessed for one pass
-  // How keys and values are kept between tokens: "f32" exactly, "bf16" in half its memory, "q8" in a quarter.
-  // Empty: bf16, with float32 activations f32.
+  // How keys and values are kept between tokens: "f32" exactly, "q16" in half its memory, "q8" in a quarter.
+  // Empty: q16, with float32 activations f32.
   std::string kv_type;
   // Hard limit for the weights and the states of all sequences together; 0: none. Where the weights do not
   // fit, the model must be a repacked file: routed experts are then read from disk as they are needed.

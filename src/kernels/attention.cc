@@ -11,15 +11,13 @@ namespace {
 
 using Built = BuiltTable<AttentionKernels>;
 
-// Slowest first. A table runs where the Kernels of its name do; avx512bf16 asks for two extensions more.
+// Slowest first. A table runs where the Kernels of its name do.
 std::vector<Built> FindTables() {
   std::vector<Built> built = {{&ReferenceAttention(), true}};
 #if defined(__x86_64__)
-  const bool avx512 = KernelsByName("avx512").ok();
   built.push_back({&kAvx2Attention, KernelsByName("avx2").ok()});
-  built.push_back({&kAvx512Attention, avx512});
-  built.push_back({&kAvx512Bf16Attention,
-                   avx512 && __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bf16")});
+  built.push_back({&kAvx512Attention, KernelsByName("avx512").ok()});
+  built.push_back({&kAvx512VnniAttention, KernelsByName("avx512vnni").ok()});
 #elif defined(__aarch64__)
   built.push_back({&kNeonAttention, KernelsByName("neon").ok()});
 #endif

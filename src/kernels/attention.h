@@ -45,7 +45,7 @@ struct AttentionResult {
 };
 
 struct AttentionKernels {
-  std::string_view name;  // of the Kernels it goes with, and "avx512bf16"
+  std::string_view name;  // of the Kernels it goes with
 
   // One query times `scale` in the form that attend takes: QueryBytes, 64-byte aligned.
   void (*pack_query)(const KvLayout& layout, const float* query, float scale, std::byte* packed);

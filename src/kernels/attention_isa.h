@@ -31,7 +31,7 @@ KvGeometry GeometryOf(const KvLayout& layout);
 
 extern const AttentionKernels kAvx2Attention;
 extern const AttentionKernels kAvx512Attention;
-extern const AttentionKernels kAvx512Bf16Attention;
+extern const AttentionKernels kAvx512VnniAttention;
 extern const AttentionKernels kNeonAttention;
 
 }  // namespace deepshock

@@ -4,13 +4,15 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-
-#include "tensor/codec_float.h"
+#include <limits>
 
 namespace deepshock {
 namespace {
 
-constexpr std::string_view kNames[] = {"f32", "bf16", "q8"};
+constexpr std::string_view kNames[] = {"f32", "q16", "q8"};
+
+// The largest magnitude from which on numbers are told from zeros: one by a smaller number would be infinite.
+constexpr float kLeastScaled = 0x1p-100f;
 
 // Where element `dim` of `slot` lies in an array [32][pad] stored in side x side blocks, in elements.
 int64_t BlockedIndex(int64_t side, int64_t pad, int64_t slot, int64_t dim) {
@@ -23,39 +25,35 @@ void StoreF32(const float* x, int64_t dims, int64_t pad, int64_t slot, std::byte
   std::memset(row + dims * 4, 0, static_cast<size_t>(pad - dims) * sizeof(float));
 }
 
-// `dims` numbers at dim `first` of a row of `pad`; zeros up to a multiple of kKvPad.
-void StoreBF16(const float* x, int64_t dims, int64_t first, int64_t pad, int64_t slot, std::byte* array) {
-  std::byte* at = array + BlockedIndex(2, pad, slot, first) * 2;
-  for (int64_t k = 0; k < PadDims(dims); k += 2, at += 8) {
-    const uint32_t low = k < dims ? F32ToBF16(x[k]) : 0, high = k + 1 < dims ? F32ToBF16(x[k + 1]) : 0;
-    const uint32_t both = low | high << 16;
-    std::memcpy(at, &both, sizeof(both));
-  }
-}
-
 struct Quantised {
   float scale;
   int32_t sum;
 };
-Quantised StoreQ8(const float* x, int64_t dims, int64_t first, int64_t pad, int64_t slot, std::byte* array) {
+// `dims` numbers at dim `first` of a row of `pad` integers in square blocks, four bytes wide; zeros up to a
+// multiple of kKvPad.
+template <typename Int>
+Quantised StoreInts(const float* x, int64_t dims, int64_t first, int64_t pad, int64_t slot,
+                    std::byte* array) {
+  constexpr auto kSide = static_cast<int64_t>(4 / sizeof(Int));
+  constexpr auto kMost = static_cast<float>(std::numeric_limits<Int>::max());
   float largest = 0, poison = 0;  // 0, or NaN where x has NaN or infinity
   for (int64_t k = 0; k < dims; ++k) {
     largest = std::max(largest, std::fabs(x[k]));
     poison += x[k] * 0;
   }
-  if (std::isnan(poison)) return {poison, 0};  // whatever the bytes are, NaN times them is NaN
-  const float scale = largest / 127, inverse = largest > 0 ? 127 / largest : 0;
+  if (std::isnan(poison)) return {poison, 0};  // whatever the integers are, NaN times them is NaN
+  const float scale = largest / kMost, inverse = largest > kLeastScaled ? kMost / largest : 0;
   int32_t sum = 0;
-  std::byte* at = array + BlockedIndex(4, pad, slot, first);
-  for (int64_t k = 0; k < PadDims(dims); k += 4, at += 16) {
-    int8_t four[4];
-    for (int64_t i = 0; i < 4; ++i) {
+  std::byte* at = array + BlockedIndex(kSide, pad, slot, first) * static_cast<int64_t>(sizeof(Int));
+  for (int64_t k = 0; k < PadDims(dims); k += kSide, at += kSide * 4) {
+    Int side[kSide];
+    for (int64_t i = 0; i < kSide; ++i) {
       // Adding 1.5 * 2^23 rounds to the nearest integer, ties to even.
       const float rounded = k + i < dims ? (x[k + i] * inverse + 0x1.8p23f) - 0x1.8p23f : 0;
-      four[i] = static_cast<int8_t>(std::clamp(rounded, -127.0f, 127.0f));
-      sum += four[i];
+      side[i] = static_cast<Int>(std::clamp(rounded, -kMost, kMost));
+      sum += side[i];
     }
-    std::memcpy(at, four, sizeof(four));
+    std::memcpy(at, side, sizeof(side));
   }
   return {scale, sum};
 }
@@ -78,10 +76,10 @@ void LoadDims(KvType type, const std::byte* array, int64_t pad, int64_t slot, in
     float& to = out[k - first];
     if (type == KvType::kF32) {
       to = GetFloat(array + (slot * pad + k) * 4);
-    } else if (type == KvType::kBF16) {
-      uint16_t bits;
-      std::memcpy(&bits, array + BlockedIndex(2, pad, slot, k) * 2, sizeof(bits));
-      to = BF16ToF32(bits);
+    } else if (type == KvType::kQ16) {
+      int16_t value;
+      std::memcpy(&value, array + BlockedIndex(2, pad, slot, k) * 2, sizeof(value));
+      to = scale * static_cast<float>(value);
     } else {
       to = scale * static_cast<float>(static_cast<int8_t>(array[BlockedIndex(4, pad, slot, k)]));
     }
@@ -93,43 +91,47 @@ void LoadDims(KvType type, const std::byte* array, int64_t pad, int64_t slot, in
 std::string_view Name(KvType type) { return kNames[static_cast<size_t>(type)]; }
 
 Result<KvType> KvTypeByName(std::string_view name) {
-  for (const KvType type : {KvType::kF32, KvType::kBF16, KvType::kQ8}) {
+  for (const KvType type : {KvType::kF32, KvType::kQ16, KvType::kQ8}) {
     if (Name(type) == name) return type;
   }
-  return Fail("kv_type: expected f32, bf16 or q8, found \"{}\"", name);
+  return Fail("kv_type: expected f32, q16 or q8, found \"{}\"", name);
 }
 
 int64_t KvLayout::value_stride() const {
-  const int64_t tokens = type == KvType::kF32 ? 1 : type == KvType::kBF16 ? 2 : 4;
+  const int64_t tokens = type == KvType::kF32 ? 1 : type == KvType::kQ16 ? 2 : 4;
   return tokens * (shared_values ? key_pad() : value_pad()) * element_bytes();
 }
 
 int64_t KvLayout::head_bytes() const {
-  if (type != KvType::kQ8) return scales_at();
+  if (type == KvType::kF32) return scales_at();
   return key_scales_at(num_sections()) + (shared_values ? 0 : kKvGroup * 4);
 }
 
 void StoreKv(const KvLayout& layout, const float* key, const float* value, int64_t slot, std::byte* part) {
   const int64_t section_dims[] = {layout.first_section(), layout.key_dim - layout.first_section()};
-  std::byte* values = part + layout.values_at();
   for (int64_t s = 0; s < layout.num_sections(); ++s) {
     const int64_t first = s == 0 ? 0 : layout.first_pad();
     const float* x = key + (s == 0 ? 0 : layout.first_section());
+    std::byte* scales = part + layout.key_scales_at(s);
     if (layout.type == KvType::kF32) {
       std::memcpy(part + (slot * layout.key_pad() + first) * 4, x, static_cast<size_t>(section_dims[s]) * 4);
-    } else if (layout.type == KvType::kBF16) {
-      StoreBF16(x, section_dims[s], first, layout.key_pad(), slot, part);
+    } else if (layout.type == KvType::kQ16) {
+      PutScale(StoreInts<int16_t>(x, section_dims[s], first, layout.key_pad(), slot, part), scales, slot,
+               false);
     } else {
-      PutScale(StoreQ8(x, section_dims[s], first, layout.key_pad(), slot, part),
-               part + layout.key_scales_at(s), slot, true);
+      PutScale(StoreInts<int8_t>(x, section_dims[s], first, layout.key_pad(), slot, part), scales, slot,
+               true);
     }
   }
   if (layout.shared_values) return;
-  if (layout.type == KvType::kF32) StoreF32(value, layout.value_dim, layout.value_pad(), slot, values);
-  if (layout.type == KvType::kBF16) StoreBF16(value, layout.value_dim, 0, layout.value_pad(), slot, values);
+  const int64_t dims = layout.value_dim, pad = layout.value_pad();
+  std::byte *values = part + layout.values_at(), *scales = part + layout.value_scales_at();
+  if (layout.type == KvType::kF32) StoreF32(value, dims, pad, slot, values);
+  if (layout.type == KvType::kQ16) {
+    PutScale(StoreInts<int16_t>(value, dims, 0, pad, slot, values), scales, slot, false);
+  }
   if (layout.type == KvType::kQ8) {
-    PutScale(StoreQ8(value, layout.value_dim, 0, layout.value_pad(), slot, values),
-             part + layout.value_scales_at(), slot, false);
+    PutScale(StoreInts<int8_t>(value, dims, 0, pad, slot, values), scales, slot, false);
   }
 }
 
@@ -143,7 +145,7 @@ void StoreGroup(const KvLayout& layout, const float* keys, int64_t key_stride, c
 }
 
 void LoadKey(const KvLayout& layout, const std::byte* part, int64_t slot, float* key) {
-  const bool scaled = layout.type == KvType::kQ8;
+  const bool scaled = layout.type != KvType::kF32;
   const int64_t pads[] = {layout.first_pad(), layout.key_pad() - layout.first_pad()};
   for (int64_t s = 0; s < layout.num_sections(); ++s) {
     const float scale = scaled ? GetFloat(part + layout.key_scales_at(s) + slot * 4) : 1;
@@ -153,7 +155,8 @@ void LoadKey(const KvLayout& layout, const std::byte* part, int64_t slot, float*
 }
 
 void LoadValue(const KvLayout& layout, const std::byte* part, int64_t slot, float* value) {
-  const float scale = layout.type == KvType::kQ8 ? GetFloat(part + layout.value_scales_at() + slot * 4) : 1;
+  const bool scaled = layout.type != KvType::kF32;
+  const float scale = scaled ? GetFloat(part + layout.value_scales_at() + slot * 4) : 1;
   const int64_t pad = layout.shared_values ? layout.key_pad() : layout.value_pad();
   LoadDims(layout.type, part + layout.values_at(), pad, slot, 0, layout.value_pad(), scale, value);
 }

@@ -3,12 +3,12 @@
 // group each key-value head has one part, [keys | values | scales], so that the kernels stream it. In it,
 // with dims padded to multiples of 16 by zeros:
 //   kF32   keys [32][key_pad], values [32][value_pad] float32
-//   kBF16  2x2 blocks: [16 token pairs][pad / 2][2 tokens][2 dims] bfloat16, keys then values. Two dims of
-//   one
-//          token lie together for scores, two tokens of one dim are a shuffle inside 8 bytes away for sums.
-//   kQ8    4x4 blocks: [8 token quads][pad / 4][4 tokens][4 dims] int8, keys then values; then for each key
-//          section float32 scale [32] and int32 sum of its int8 [32]; then of the values float32 scale [32].
-//          x = scale * int8, scale = largest magnitude / 127, for each token (and head) apart.
+//   kQ16   2x2 blocks: [16 token pairs][pad / 2][2 tokens][2 dims] int16, keys then values; then for each key
+//          section float32 scale [32]; then of the values float32 scale [32]. Two dims of one token lie
+//          together for scores, two tokens of one dim are a shuffle inside 8 bytes away for sums.
+//   kQ8    4x4 blocks: [8 token quads][pad / 4][4 tokens][4 dims] int8, likewise; behind each section's
+//          scales int32 sums of its int8 [32].
+// x = scale * integer, scale = largest magnitude / 32767 (127), for each token, head and section apart.
 // A key may have two sections, [0, key_split) and [key_split, key_dim), each padded for itself: MLA's latent
 // and its rotary part, which differ in size and so have scales of their own. MLA's values are its first
 // section and are not stored again (shared_values). A group is zeroed before its first token is stored: the
@@ -23,9 +23,9 @@
 
 namespace deepshock {
 
-enum class KvType : uint8_t { kF32, kBF16, kQ8 };
+enum class KvType : uint8_t { kF32, kQ16, kQ8 };
 
-// "f32", "bf16", "q8"
+// "f32", "q16", "q8"
 std::string_view Name(KvType type);
 Result<KvType> KvTypeByName(std::string_view name);
 
@@ -48,15 +48,17 @@ struct KvLayout {
   int64_t first_pad() const { return PadDims(first_section()); }
   int64_t key_pad() const { return first_pad() + PadDims(key_dim - first_section()); }
   int64_t value_pad() const { return PadDims(value_dim); }
-  int64_t element_bytes() const { return type == KvType::kF32 ? 4 : type == KvType::kBF16 ? 2 : 1; }
+  int64_t element_bytes() const { return type == KvType::kF32 ? 4 : type == KvType::kQ16 ? 2 : 1; }
   // Offsets in a head's part of a group.
   int64_t values_at() const { return shared_values ? 0 : kKvGroup * key_pad() * element_bytes(); }
-  // From one token (f32), pair (bf16) or quad (q8) of values to the next, in bytes.
+  // From one token (f32), pair (q16) or quad (q8) of values to the next, in bytes.
   int64_t value_stride() const;
   int64_t scales_at() const {
     return kKvGroup * (key_pad() + (shared_values ? 0 : value_pad())) * element_bytes();
   }
-  int64_t key_scales_at(int64_t section) const { return scales_at() + section * 2 * kKvGroup * 4; }
+  int64_t key_scales_at(int64_t section) const {
+    return scales_at() + section * (type == KvType::kQ8 ? 2 : 1) * kKvGroup * 4;
+  }
   int64_t value_scales_at() const { return shared_values ? scales_at() : key_scales_at(num_sections()); }
   int64_t head_bytes() const;
   int64_t group_bytes() const { return num_heads * head_bytes(); }

@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
@@ -16,9 +17,9 @@
 namespace deepshock {
 namespace {
 
-constexpr double kUnit = 0x1p-24;      // float32
-constexpr double kUnitBF16 = 0x1p-8;   // bfloat16: 8 significant bits, to nearest
-constexpr double kHalfQ8 = 0.5 / 127;  // of the largest magnitude
+constexpr double kUnit = 0x1p-24;         // float32
+constexpr double kHalfQ16 = 0.5 / 32767;  // of the largest magnitude
+constexpr double kHalfQ8 = 0.5 / 127;
 
 struct Shape {
   const char* name;
@@ -121,18 +122,39 @@ std::vector<float> StoredValue(const Problem& p, int64_t token, int64_t head) {
   return value;
 }
 
-// Roundings that a table does beside float32's: half a step of queries and of weights, in parts of the number
-// itself or of the largest one.
+// Roundings that a table does beside float32's. Queries have one unit a section, weights one a block.
 struct Roundings {
-  double query = 0, weight = 0;                        // of each number
-  double query_of_largest = 0, weight_of_largest = 0;  // of the section's, of the block's
+  double query_unit[2] = {0, 0};
+  double half_weight = 0;  // half a unit, in parts of the largest weight
 };
-Roundings RoundingsOf(std::string_view table, KvType type) {
-  const bool is_bf16_table = table == "avx512bf16";
-  if (type == KvType::kF32 || table == "reference" || table == "neon") return {};
-  if (type == KvType::kBF16) return is_bf16_table ? Roundings{kUnitBF16, kUnitBF16, 0, 0} : Roundings{};
-  if (is_bf16_table) return {0, 0, 0.5 / 127, 0.5 / 255};
-  return {0, 0, 0.5 / 32767, 0.5 / 32767};  // 16 bits; no section here is too long for them (516 dims)
+// The unit in which 16-bit queries (weights) are rounded: their magnitudes and what adds up in a lane count.
+double UnitOfWords(double largest, double in_lane, double most_in_lane) {
+  return std::max(largest / 32767, in_lane / most_in_lane);
+}
+Roundings RoundingsOf(std::string_view table, const KvLayout& layout, const float* query) {
+  Roundings r;
+  if (layout.type == KvType::kF32 || table == "reference" || table == "neon") return r;
+  const bool is_vnni = table == "avx512vnni", is_q16 = layout.type == KvType::kQ16;
+  const auto lanes = static_cast<size_t>(is_vnni ? 16 : 8);  // plain avx512 takes the kernels of avx2
+  for (int64_t s = 0; s < layout.num_sections(); ++s) {
+    const int64_t first = s == 0 ? 0 : layout.first_section();
+    const int64_t end = s == 0 ? layout.first_section() : layout.key_dim;
+    double largest = 0;
+    std::vector<double> sums(lanes);
+    for (int64_t k = first; k < end; ++k) {
+      const double magnitude = std::fabs(double{query[k]});
+      largest = std::max(largest, magnitude);
+      sums[static_cast<size_t>(k - first) % lanes] += magnitude;
+    }
+    const double rounding = static_cast<double>(end - first + 15) / static_cast<double>(lanes);
+    const double most = is_q16 ? 65400 : 65400.0 * 258 / 4;
+    r.query_unit[s] = is_vnni && !is_q16
+                          ? largest / 127
+                          : UnitOfWords(largest, 2 * *std::ranges::max_element(sums), most - rounding);
+    r.query_unit[s] *= 1 + 100 * kUnit;
+  }
+  r.half_weight = is_vnni && !is_q16 ? 0.5 / 255 : 0.5 * UnitOfWords(1, 128, (is_q16 ? 1 : 258) * 65400 - 64);
+  return r;
 }
 
 struct Expected {
@@ -140,12 +162,10 @@ struct Expected {
 };
 
 // One row's head in float64, and how far a table may be off:
-//  - a score is off by e = (roundings of the query) . |key| + n u |query| . |key|, and so a normalised weight
-//  by
-//    a factor of e^(2 e);
-//  - weights are rounded to bfloat16 (relative), or to 8 or 16 bits of the largest weight times value scale
-//  in
-//    their block, which is at most the largest in the query's reach (absolute, for each token);
+//  - a score is off by e = (half a unit of the query) . |key| + n u |query| . |key|, and so a normalised
+//    weight by a factor of e^(2 e);
+//  - weights times value scales are rounded by half a unit of their block, which is in proportion to the
+//    largest of them, at most the largest in the query's reach;
 //  - the sums of n terms in float32, in any order, are within n u of the terms' magnitudes; joining blocks
 //  and
 //    exponentials add some more.
@@ -155,12 +175,7 @@ Expected Exact(const Problem& p, std::string_view table, int64_t row, int64_t he
   const int64_t first = s.window > 0 ? std::max<int64_t>(0, position - s.window + 1) : 0;
   const float* query = p.queries.data() + (row * s.heads + head) * s.key_dim;
   const double scale = p.Params().scale;
-  const Roundings roundings = RoundingsOf(table, p.layout.type);
-  double largest[2] = {0, 0};
-  for (int64_t k = 0; k < s.key_dim; ++k) {
-    double& l = largest[k < p.layout.first_section() ? 0 : 1];
-    l = std::max(l, std::fabs(double{query[k]}));
-  }
+  const Roundings roundings = RoundingsOf(table, p.layout, query);
   std::vector<double> scores;
   double score_error = 0;
   for (int64_t t = first; t <= position; ++t) {
@@ -169,8 +184,8 @@ Expected Exact(const Problem& p, std::string_view table, int64_t row, int64_t he
     for (int64_t k = 0; k < s.key_dim; ++k) {
       const double q = query[k], x = key[static_cast<size_t>(k)];
       score += q * x;
-      const double rounding = (static_cast<double>(s.key_dim + 4) * kUnit + roundings.query) * std::fabs(q) +
-                              roundings.query_of_largest * largest[k < p.layout.first_section() ? 0 : 1];
+      const double rounding = static_cast<double>(s.key_dim + 4) * kUnit * std::fabs(q) +
+                              0.5 * roundings.query_unit[k < p.layout.first_section() ? 0 : 1];
       error += rounding * std::fabs(x);
     }
     scores.push_back(score * scale);
@@ -196,11 +211,11 @@ Expected Exact(const Problem& p, std::string_view table, int64_t row, int64_t he
     largest_scaled = std::max(largest_scaled, weight * value_max);
   }
   const double n = static_cast<double>(scores.size());
-  const double relative = std::expm1(2 * score_error) + (n + 100) * kUnit + roundings.weight;
+  const double relative = std::expm1(2 * score_error) + (n + 100) * kUnit;
   for (size_t c = 0; c < e.value.size(); ++c) {
     e.tolerance[c] = relative * magnitude[c] + 1e-30;
-    // Every token's weight by half a unit, times a value of at most 127 steps.
-    e.tolerance[c] += (1 + relative) * n * roundings.weight_of_largest * largest_scaled;
+    // Every token's weight by half a unit, times a value of as many steps as its scale allows.
+    e.tolerance[c] += (1 + relative) * n * roundings.half_weight * largest_scaled;
   }
   return e;
 }
@@ -221,10 +236,10 @@ class AttentionTest : public testing::TestWithParam<const char*> {
   const AttentionKernels* table_ = nullptr;
 };
 INSTANTIATE_TEST_SUITE_P(All, AttentionTest,
-                         testing::ValuesIn(TestedTables({"reference", "avx2", "avx512", "avx512bf16"})),
+                         testing::ValuesIn(TestedTables({"reference", "avx2", "avx512", "avx512vnni"})),
                          [](const auto& test) { return std::string(test.param); });
 
-constexpr KvType kTypes[] = {KvType::kF32, KvType::kBF16, KvType::kQ8};
+constexpr KvType kTypes[] = {KvType::kF32, KvType::kQ16, KvType::kQ8};
 
 TEST_P(AttentionTest, IsWithinItsErrorBound) {
   ThreadPool pool(2);
@@ -373,14 +388,57 @@ TEST_P(AttentionTest, ProductsAreWithinTheirErrorBound) {
             sum += p;
             magnitude += std::fabs(p);
           }
-          const double rounding = type == KvType::kF32 ? 0 : 2.01 * kUnitBF16;  // of both factors
+          // Keys are within 1, queries (times 2) within 2; both are rounded.
+          const Roundings r = RoundingsOf(table_->name, layout, queries.data() + q * dims);
+          const double rounding = type == KvType::kF32
+                                      ? 0
+                                      : 2.01 * static_cast<double>(dims) * (0.5 * r.query_unit[0] + kHalfQ16);
           ASSERT_NEAR(out[static_cast<size_t>(q * kKvBlock + t)], sum,
-                      (rounding + static_cast<double>(dims + 4) * kUnit) * magnitude)
+                      rounding + static_cast<double>(dims + 4) * kUnit * magnitude)
               << Name(type) << " " << dims;
         }
         EXPECT_EQ(out[static_cast<size_t>(q * kKvBlock + kKeys)], -99.0f);
       }
     }
+  }
+}
+
+// Sums of 16-bit products are near 2^31 where all dims and all tokens have the largest magnitude.
+TEST_P(AttentionTest, SumsOfLargestNumbersDoNotOverflow) {
+  ThreadPool pool(1);
+  Compute compute = MakeCompute(pool);
+  for (const Shape& shape : kShapes) {
+    for (const KvType type : kTypes) {
+      Problem p(shape, type, 128, 1, 5);
+      std::ranges::fill(p.keys, -1.0f);
+      std::ranges::fill(p.values, 1.0f);
+      std::ranges::fill(p.queries, 3.0f);
+      p.Store(compute, 0, 128);
+      const AttentionRows all = p.Rows(0, 1);
+      const std::vector<float> out = p.Run(compute, {&all, 1});
+      // Shared values are the keys. What a sink takes of the weight.
+      const double score = -3 * std::sqrt(static_cast<double>(shape.key_dim));
+      const double tokens = static_cast<double>(shape.window > 0 ? shape.window : 128) * std::exp(score);
+      const double sink = shape.sinks ? std::exp(p.sinks[0]) : 0;
+      ASSERT_NEAR(out[0], (shape.shared ? -1 : 1) * tokens / (tokens + sink),
+                  0.005 * tokens / (tokens + sink))
+          << shape.name << " " << Name(type);
+    }
+  }
+}
+
+// Numbers whose reciprocals are infinite count as zeros.
+TEST_P(AttentionTest, TinyNumbersAreZeros) {
+  ThreadPool pool(1);
+  Compute compute = MakeCompute(pool);
+  for (const KvType type : kTypes) {
+    Problem p(kShapes[3], type, 40, 1, 5);
+    for (std::vector<float>* numbers : {&p.keys, &p.values, &p.queries}) {
+      for (float& x : *numbers) x *= 0x1p-130f;
+    }
+    p.Store(compute, 0, 40);
+    const AttentionRows all = p.Rows(0, 1);
+    for (const float x : p.Run(compute, {&all, 1})) ASSERT_LE(std::fabs(x), 0x1p-128f) << Name(type);
   }
 }
 
@@ -394,7 +452,7 @@ TEST_P(AttentionTest, NanIsNotHidden) {
     const AttentionRows all = p.Rows(0, 1);
     EXPECT_TRUE(std::isnan(p.Run(compute, {&all, 1})[3])) << Name(type);
     for (const float poison : {std::nanf(""), INFINITY}) {
-      if (type != KvType::kQ8 && std::isinf(poison)) continue;  // a weight of 1, and a finite result
+      if (type == KvType::kF32 && std::isinf(poison)) continue;  // a weight of 1, and a finite result
       Problem stored(kShapes[3], type, 40, 1, 5);
       stored.keys[7] = poison;
       stored.Store(compute, 0, 40);
@@ -411,23 +469,23 @@ TEST(KvLayout, StoresWithinHalfAStep) {
       ThreadPool pool(1);
       Compute compute(BestKernels(), pool);
       Problem p(shape, type, 35, 1, 6);
-      const auto step = [&](float x) {  // the largest magnitude is at most 1
-        if (type == KvType::kF32) return 0.0;
-        return type == KvType::kBF16 ? kUnitBF16 * std::fabs(x) : kHalfQ8 * (1 + 4 * kUnit);
-      };
+      // The largest magnitude is at most 1.
+      const double step = type == KvType::kF32   ? 0
+                          : type == KvType::kQ16 ? kHalfQ16 + 4 * kUnit
+                                                 : kHalfQ8 + 4 * kUnit;
       p.Store(compute, 0, 35);
       for (int64_t t = 0; t < 35; ++t) {
         for (int64_t h = 0; h < shape.kv_heads; ++h) {
           const std::vector<float> key = StoredKey(p, t, h);
           for (int64_t k = 0; k < shape.key_dim; ++k) {
             const float x = p.keys[static_cast<size_t>((t * shape.kv_heads + h) * shape.key_dim + k)];
-            ASSERT_NEAR(key[static_cast<size_t>(k)], x, step(x)) << shape.name << " " << Name(type);
+            ASSERT_NEAR(key[static_cast<size_t>(k)], x, step) << shape.name << " " << Name(type);
           }
           if (shape.shared) continue;
           const std::vector<float> value = StoredValue(p, t, h);
           for (int64_t c = 0; c < shape.value_dim; ++c) {
             const float x = p.values[static_cast<size_t>((t * shape.kv_heads + h) * shape.value_dim + c)];
-            ASSERT_NEAR(value[static_cast<size_t>(c)], x, step(x)) << shape.name << " " << Name(type);
+            ASSERT_NEAR(value[static_cast<size_t>(c)], x, step) << shape.name << " " << Name(type);
           }
         }
       }
@@ -446,7 +504,7 @@ TEST(AttentionTables, Names) {
   }
   EXPECT_NE(AttentionByName("sse9").message().find("\"sse9\""), std::string::npos);
   EXPECT_EQ(*KvTypeByName("q8"), KvType::kQ8);
-  EXPECT_EQ(KvTypeByName("q9").message(), "kv_type: expected f32, bf16 or q8, found \"q9\"");
+  EXPECT_EQ(KvTypeByName("q9").message(), "kv_type: expected f32, q16 or q8, found \"q9\"");
 }
 
 }  // namespace

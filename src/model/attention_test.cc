@@ -36,12 +36,12 @@ TEST(Attention, StateOfBothKinds) {
   AttentionSpec a = Spec();
   // V2-Lite: 512 + 64 numbers a token.
   EXPECT_EQ(StateLayout(a, KvType::kF32).group_bytes(), kKvGroup * 576 * 4);
-  EXPECT_EQ(StateLayout(a, KvType::kBF16).group_bytes(), kKvGroup * 576 * 2);
+  EXPECT_EQ(StateLayout(a, KvType::kQ16).group_bytes(), kKvGroup * (576 * 2 + 2 * 4));
   EXPECT_EQ(StateLayout(a, KvType::kQ8).group_bytes(), kKvGroup * (576 + 2 * 8));
   a.kind = AttentionKind::kGrouped;
   a.num_kv_heads = 4;
   a.head_dim = 128;
-  EXPECT_EQ(StateLayout(a, KvType::kBF16).group_bytes(), kKvGroup * 4 * 256 * 2);
+  EXPECT_EQ(StateLayout(a, KvType::kQ16).group_bytes(), kKvGroup * 4 * (256 * 2 + 4 + 4));
   EXPECT_EQ(StateLayout(a, KvType::kQ8).group_bytes(), kKvGroup * 4 * (256 + 8 + 4));
 }
 

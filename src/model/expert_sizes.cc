@@ -71,7 +71,7 @@ int64_t AlwaysBytes(const ModelSpec& spec, const ModelWeights& weights) {
 }  // namespace
 
 Result<ExpertSizes> ExpertSizesOf(const std::string& model_path, const std::string& kv_type) {
-  DS_ASSIGN(const KvType type, KvTypeByName(kv_type.empty() ? "bf16" : kv_type));
+  DS_ASSIGN(const KvType type, KvTypeByName(kv_type.empty() ? "q16" : kv_type));
   ThreadPool pool(1);
   DS_ASSIGN(const auto model, LoadViews(model_path, pool));
   ExpertSizes sizes;

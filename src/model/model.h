@@ -81,10 +81,10 @@ struct MtpChunk {
 
 // A hard limit for a model's weights and the states of its sequences together.
 struct MemoryLimit {
-  int64_t bytes = 0;               // 0: none; weights are mapped or rearranged, and states grow as they like
-  KvType kv_type = KvType::kBF16;  // of the states
-  int64_t least_tokens = 128;      // a limit that leaves no room for such a state is refused
-  std::string policy = "auto";     // which experts stay in memory (experts/cache_policy.h)
+  int64_t bytes = 0;              // 0: none; weights are mapped or rearranged, and states grow as they like
+  KvType kv_type = KvType::kQ16;  // of the states
+  int64_t least_tokens = 128;     // a limit that leaves no room for such a state is refused
+  std::string policy = "auto";    // which experts stay in memory (experts/cache_policy.h)
 };
 
 // How a model lies in memory under a limit. All empty without one.

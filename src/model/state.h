@@ -2,7 +2,7 @@
 // What layers keep between tokens. The model declares it (StateSpec), the runtime allocates, truncates and
 // frees it, and the model reads and appends through KvView. One sequence each. MLA keeps one head whose key
 // is [kv_rank normed latent | rope_dim roped key] and whose values are the latent; grouped-query keeps
-// kv_heads heads of head_dim keys and v_head_dim values. Tokens lie in groups of 32, in float32, bfloat16 or
+// kv_heads heads of head_dim keys and v_head_dim values. Tokens lie in groups of 32, in float32, 16 or
 // 8 bits: kernels/attention_layout.h has the bytes. Sliding-window layers keep their whole history.
 #pragma once
 

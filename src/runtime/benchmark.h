@@ -38,7 +38,7 @@ std::vector<BenchTest> DefaultBenchTests(int64_t context_length);
 struct BenchOptions {
   std::vector<BenchTest> tests;
   int repetitions = 5;
-  KvType kv_type = KvType::kBF16;
+  KvType kv_type = KvType::kQ16;
   int64_t prefill_chunk = 512;    // prompt tokens in one pass
   int64_t probe_bytes = 1 << 30;  // read to measure memory's speed
   double peak_seconds = 0.2;      // for each of the two peaks

@@ -19,7 +19,7 @@ struct DraftBenchOptions {
   int repetitions = 5;
   Speculation speculation = Speculation::kAuto;
   int draft_tokens = 3;
-  KvType kv_type = KvType::kBF16;
+  KvType kv_type = KvType::kQ16;
   std::function<bool(int64_t done, int64_t total)> progress;  // may be empty; false stops the work
 };
 

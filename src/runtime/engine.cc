@@ -118,7 +118,7 @@ Engine::~Engine() = default;
 
 Result<std::unique_ptr<Engine>> Engine::Load(const std::string& path, const EngineOptions& options) {
   DS_RETURN_IF_ERROR(CheckOptions(options));
-  const std::string_view usual_kv_type = options.activations == "float32" ? "f32" : "bf16";
+  const std::string_view usual_kv_type = options.activations == "float32" ? "f32" : "q16";
   DS_ASSIGN(const KvType kv_type, KvTypeByName(options.kv_type.empty() ? usual_kv_type : options.kv_type));
   auto impl = std::make_unique<Impl>();
   const Kernels* kernels = &BestKernels();
@@ -256,7 +256,8 @@ Status Engine::StartTrace(const std::string& path, std::function<void(const Stat
   const RoutingShape shape = impl_->token_model->routing_shape();
   if (shape.layers.empty()) return Fail("{}: the model has no experts to trace", path);
   const ModelFingerprint fingerprint = FingerprintOf(impl_->model->spec(), impl_->model->weights());
-  DS_ASSIGN(impl_->trace, TraceWriter::Create(path, {impl_->info.name, RouterSigns(fingerprint), shape}, std::move(on_failure)));
+  DS_ASSIGN(impl_->trace, TraceWriter::Create(path, {impl_->info.name, RouterSigns(fingerprint), shape},
+                                              std::move(on_failure)));
   AddRoutingSink(impl_->trace.get());
   return {};
 }

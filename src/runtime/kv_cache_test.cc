@@ -45,7 +45,7 @@ void ExpectTokens(KvCache& cache, const StateSpec& spec, int64_t count) {
 }
 
 TEST(KvCache, GrowsByGroupsAndNothingMoves) {
-  for (const KvType type : {KvType::kF32, KvType::kBF16, KvType::kQ8}) {
+  for (const KvType type : {KvType::kF32, KvType::kQ16, KvType::kQ8}) {
     const StateSpec spec = Spec(type);
     KvCache cache(spec, 1000);
     EXPECT_EQ(cache.view()->type, type);
@@ -71,7 +71,7 @@ TEST(KvCache, GrowsByGroupsAndNothingMoves) {
 
 // A context of a million tokens and many sequences cost address space, and memory only for what they hold.
 TEST(KvCache, ALongContextCostsNothingUntilItIsUsed) {
-  const StateSpec spec{std::vector<KvLayout>(27, {.type = KvType::kBF16, .key_dim = 576})};
+  const StateSpec spec{std::vector<KvLayout>(27, {.type = KvType::kQ16, .key_dim = 576})};
   const auto resident = [] {
     long pages = 0;
     std::FILE* file = std::fopen("/proc/self/statm", "r");
@@ -106,8 +106,8 @@ TEST(KvCache, TypesDifferInSize) {
     return KvLayout{.type = type, .key_dim = 3}.group_bytes() / kKvGroup;
   };
   EXPECT_EQ(bytes(KvType::kF32), 16 * 4);
-  EXPECT_EQ(bytes(KvType::kBF16), 16 * 2);
-  EXPECT_EQ(bytes(KvType::kQ8), 16 + 8 + 4);  // scale and sum of the key, scale of the value
+  EXPECT_EQ(bytes(KvType::kQ16), 16 * 2 + 4 + 4);  // scales of the key and of the value
+  EXPECT_EQ(bytes(KvType::kQ8), 16 + 8 + 4);       // scale and sum of the key, scale of the value
 }
 
 TEST(KvCache, TruncateKeepsTheBeginning) {

@@ -49,7 +49,7 @@ std::unique_ptr<PrefixCache> Prefixes(const TokenModel& model, int64_t block_tok
   return std::make_unique<PrefixCache>(std::move(options));
 }
 
-// The embedded model as it is served: 8-bit activations, state in bfloat16.
+// The embedded model as it is served: 8-bit activations, state in 16 bits.
 class ServingTest : public testing::Test {
  protected:
   static void SetUpTestSuite() {
@@ -86,7 +86,7 @@ Model* ServingTest::model_ = nullptr;
 
 TEST_F(ServingTest, AnswersAreTheSameWithAPrefixCache) {
   constexpr int kChunk = 64;
-  LoadedModel model(*model_, *compute_, 1024, KvType::kBF16);
+  LoadedModel model(*model_, *compute_, 1024, KvType::kQ16);
   // Prompts that share beginnings, end inside and at borders of chunks, and repeat.
   const std::vector<int32_t> common = RandomTokens(200, 1);
   std::vector<GenerationRequest> requests;
@@ -136,7 +136,7 @@ TEST_F(ServingTest, AnswersAreTheSameWithAPrefixCache) {
 
 TEST_F(ServingTest, AConversationFindsWhatItSaidBefore) {
   constexpr int kChunk = 64;
-  LoadedModel model(*model_, *compute_, 1024, KvType::kBF16);
+  LoadedModel model(*model_, *compute_, 1024, KvType::kQ16);
   Scheduler scheduler(model, nullptr, {1, kChunk, {}}, {}, Prefixes(model, kChunk));
   std::vector<int32_t> prompt = RandomTokens(150, 5);
   int64_t known = 0;
@@ -156,7 +156,7 @@ TEST_F(ServingTest, AConversationFindsWhatItSaidBefore) {
 
 TEST_F(ServingTest, RequestsThatArePutBackAnswerAsAlone) {
   constexpr int kChunk = 64;
-  LoadedModel unlimited(*model_, *compute_, 1024, KvType::kBF16);
+  LoadedModel unlimited(*model_, *compute_, 1024, KvType::kQ16);
   std::vector<GenerationRequest> requests;
   for (size_t i = 0; i < 8; ++i) {
     requests.push_back(Greedy(RandomTokens(40 + 30 * i, i), 150));
@@ -234,7 +234,7 @@ TEST(ChunkBorders, OnlyLatentAttentionDependsOnThem) {
     if (!entry.is_directory()) continue;
     const auto loaded = Model::Load(entry.path().string(), {true, &pool});
     if (!loaded.ok()) continue;  // a family that is not here yet
-    for (const KvType type : {KvType::kF32, KvType::kBF16, KvType::kQ8}) {
+    for (const KvType type : {KvType::kF32, KvType::kQ16, KvType::kQ8}) {
       const auto length = std::min<int64_t>(100, (*loaded)->spec().context_length);
       LoadedModel model(**loaded, compute, length, type);
       std::mt19937 random(7);

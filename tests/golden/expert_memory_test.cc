@@ -72,7 +72,7 @@ class ExpertMemory : public testing::Test {
     size_t done = 0;
   };
   Sequence MakeSequence(const Model& model, std::vector<int32_t> tokens) {
-    Sequence s{std::make_unique<KvCache>(model.state_spec(KvType::kBF16), 1024), std::move(tokens)};
+    Sequence s{std::make_unique<KvCache>(model.state_spec(KvType::kQ16), 1024), std::move(tokens)};
     EXPECT_TRUE(s.state->Reserve(static_cast<int64_t>(s.tokens.size())).ok());
     return s;
   }

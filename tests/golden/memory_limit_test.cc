@@ -35,7 +35,7 @@ class MemoryLimitTest : public testing::Test {
   }
 
   std::unique_ptr<Model> Load(int64_t memory_bytes) {
-    auto model = Model::Load(path_, {true, &pool_, {memory_bytes, KvType::kBF16, 1}});
+    auto model = Model::Load(path_, {true, &pool_, {memory_bytes, KvType::kQ16, 1}});
     EXPECT_TRUE(model.ok()) << model.message();
     return model.ok() ? std::move(*model) : nullptr;
   }
@@ -49,7 +49,7 @@ class MemoryLimitTest : public testing::Test {
     std::vector<std::unique_ptr<KvCache>> states;
     std::vector<std::vector<int32_t>> tokens;
     for (int s = 0; s < num_sequences; ++s) {
-      states.push_back(std::make_unique<KvCache>(model.state_spec(KvType::kBF16), 512));
+      states.push_back(std::make_unique<KvCache>(model.state_spec(KvType::kQ16), 512));
       EXPECT_TRUE(states.back()->Reserve(200).ok());
       tokens.emplace_back(static_cast<size_t>(90 + 13 * s));
       for (int32_t& t : tokens.back()) {
@@ -79,7 +79,7 @@ class MemoryLimitTest : public testing::Test {
   std::vector<std::vector<int32_t>> Generate(const Model& model, Speculation kind, int batch_size,
                                              std::vector<Status>* failures = nullptr) {
     Compute compute(BestKernels(), pool_);
-    LoadedModel token_model(model, compute, model.spec().context_length, KvType::kBF16);
+    LoadedModel token_model(model, compute, model.spec().context_length, KvType::kQ16);
     auto sources = MakeDraftSources(kind, token_model);
     EXPECT_TRUE(sources.ok()) << sources.message();
     Scheduler scheduler(token_model, nullptr, {batch_size, 32, {}, 3, kind == Speculation::kAuto},
@@ -186,7 +186,7 @@ TEST_F(MemoryLimitTest, RequestsWaitForMemoryAndOneThatCannotFitEndsAlone) {
   const auto model = Load(always_ + 8 * slot_bytes_ + (3 << 20));  // states of some 1100 tokens
   ASSERT_NE(model, nullptr);
   Compute compute(BestKernels(), pool_);
-  LoadedModel token_model(*model, compute, model->spec().context_length, KvType::kBF16);
+  LoadedModel token_model(*model, compute, model->spec().context_length, KvType::kQ16);
   const int64_t capacity = model->memory().store->stats().capacity;
   for (int round = 0; round < 2; ++round) {
     Scheduler scheduler(token_model, nullptr, {5, 512, {}, 3, false});

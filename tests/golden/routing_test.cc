@@ -72,7 +72,7 @@ class RoutingOnTinyMoe : public testing::Test {
     auto loaded = Model::Load(std::string(DEEPSHOCK_SOURCE_DIR) + "/models/tiny-moe.gguf", {true, &pool_});
     ASSERT_TRUE(loaded.ok()) << loaded.message();
     model_ = std::move(*loaded);
-    token_model_.emplace(*model_, compute_, model_->spec().context_length, KvType::kBF16);
+    token_model_.emplace(*model_, compute_, model_->spec().context_length, KvType::kQ16);
     const Result<Json> cases = ReadJsonFile(SharedData("models/tiny-moe/reference/generate.json"), 64 << 20);
     if (!cases.ok()) GTEST_SKIP() << "the tiny-moe reference is absent";
     for (const Json& c : *cases) prompts_.push_back(c["ids"].get<std::vector<int32_t>>());
@@ -253,8 +253,8 @@ TEST_F(RoutingOnTinyMoe, TheRecommendedAdaptiveSettingHoldsItsBar) {
     ASSERT_TRUE(file.ok()) << file.message();
     std::vector<int32_t> tokens(4 * 512);
     std::memcpy(tokens.data(), (*file)->bytes().data(), tokens.size() * sizeof(int32_t));
-    const auto all = MeanNll(*model_, compute_, tokens, 512, {}, KvType::kBF16);
-    const auto fewer = MeanNll(*model_, compute_, tokens, 512, {}, KvType::kBF16, &*control);
+    const auto all = MeanNll(*model_, compute_, tokens, 512, {}, KvType::kQ16);
+    const auto fewer = MeanNll(*model_, compute_, tokens, 512, {}, KvType::kQ16, &*control);
     ASSERT_TRUE(all.ok() && fewer.ok());
     plain += all->nll;
     adaptive += fewer->nll;

@@ -50,7 +50,7 @@ class SpeculationOnTinyMoe : public testing::Test {
                               {true, &pool_});  // as the engine computes by default
     ASSERT_TRUE(loaded.ok()) << loaded.message();
     model_ = std::move(*loaded);
-    token_model_.emplace(*model_, compute_, model_->spec().context_length, KvType::kBF16);
+    token_model_.emplace(*model_, compute_, model_->spec().context_length, KvType::kQ16);
   }
 
   Outcome Generate(Speculation kind, int draft_tokens, int batch_size, const SamplingOptions& sampling) {

@@ -178,7 +178,7 @@ TEST_F(TinyMoe, LikelihoodsHoldWithStateInFewerBits) {
   const struct {
     KvType type;
     double bar;  // of perplexity
-  } cases[] = {{KvType::kBF16, 0.002}, {KvType::kQ8, 0.003}};
+  } cases[] = {{KvType::kQ16, 0.0005}, {KvType::kQ8, 0.003}};
   for (const char* set : {"text", "code"}) {
     const std::vector<int32_t> tokens = ReadTokens(set);
     const double exact = NllInChunks(*model_, compute_, tokens, KvType::kF32, kStateSequences, 512);

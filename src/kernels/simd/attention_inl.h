@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Attention in float32, written over the names of <isa>/vector.h, which comes first. Internal linkage: see
-// kernels/isa.h. Stored bfloat16 and 8-bit tokens are decoded a block at a time to rows of float32, which all
+// kernels/isa.h. Stored integers are decoded a block at a time to rows of float32, which all
 // queries of the tile then share.
 #pragma once
 
@@ -165,35 +165,25 @@ DS_INLINE float LoadFloat(const std::byte* at) {
   return value;
 }
 
-// Sections [first, first + dims) of one group's tokens to rows of `pad` floats.
-DS_INLINE void DecodeBF16(const std::byte* array, int64_t pad, int64_t dims, float* out, int64_t out_stride) {
-  const auto* from = reinterpret_cast<const uint16_t*>(array);
-  for (int64_t pair = 0; pair < kKvGroup / 2; ++pair) {
-    float* row0 = out + 2 * pair * out_stride;
-    float* row1 = row0 + out_stride;
-    const uint16_t* x = from + pair * 2 * pad;
-    for (int64_t k = 0; k < dims; k += 2, x += 4) {
-      for (int i = 0; i < 2; ++i) {
-        const uint32_t bits0 = static_cast<uint32_t>(x[i]) << 16, bits1 = static_cast<uint32_t>(x[2 + i])
-                                                                          << 16;
-        __builtin_memcpy(row0 + k + i, &bits0, 4);
-        __builtin_memcpy(row1 + k + i, &bits1, 4);
-      }
-    }
-  }
-}
-
-DS_INLINE void DecodeQ8(const std::byte* array, int64_t pad, int64_t first, int64_t dims,
-                        const std::byte* scales, float* out, int64_t out_stride) {
-  const auto* from = reinterpret_cast<const int8_t*>(array);
+// Dims [first, first + dims) of one group's tokens, integers in square blocks, to rows of float32.
+template <typename Int>
+DS_INLINE void DecodeInts(const std::byte* array, int64_t pad, int64_t first, int64_t dims,
+                          const std::byte* scales, float* out, int64_t out_stride) {
+  constexpr int64_t kSide = 4 / sizeof(Int);
+  const auto* from = reinterpret_cast<const Int*>(array);
   for (int64_t t = 0; t < kKvGroup; ++t) {
     const float scale = LoadFloat(scales + t * 4);
     float* row = out + t * out_stride;
-    const int8_t* x = from + t / 4 * 4 * pad + t % 4 * 4;
-    for (int64_t k = first; k < first + dims; k += 4) {
-      for (int i = 0; i < 4; ++i) row[k + i] = scale * static_cast<float>(x[k * 4 + i]);
+    const Int* x = from + t / kSide * kSide * pad + t % kSide * kSide;
+    for (int64_t k = first; k < first + dims; k += kSide) {
+      for (int i = 0; i < kSide; ++i) row[k + i] = scale * static_cast<float>(x[k * kSide + i]);
     }
   }
+}
+DS_INLINE void DecodeInts(KvType type, const std::byte* array, int64_t pad, int64_t first, int64_t dims,
+                          const std::byte* scales, float* out, int64_t out_stride) {
+  if (type == KvType::kQ16) DecodeInts<int16_t>(array, pad, first, dims, scales, out, out_stride);
+  if (type == KvType::kQ8) DecodeInts<int8_t>(array, pad, first, dims, scales, out, out_stride);
 }
 
 // Tokens of the block's groups [begin, end) to float32 rows: keys at decoded, values (unless shared) behind.
@@ -204,20 +194,15 @@ void DecodeBlock(const KvGeometry& g, const std::byte* part, int64_t group_strid
     const std::byte* from = part + group * group_stride;
     float* keys_to = decoded + group * kKvGroup * g.key_pad;
     float* values_to = values + group * kKvGroup * g.value_pad;
-    if (g.type == KvType::kBF16) {
-      DecodeBF16(from, g.key_pad, g.key_pad, keys_to, g.key_pad);
-      if (!g.shared_values) DecodeBF16(from + g.values_at, g.value_pad, g.value_pad, values_to, g.value_pad);
-    } else {
-      int64_t first = 0;
-      for (int64_t s = 0; s < g.num_sections; ++s) {
-        DecodeQ8(from, g.key_pad, first, g.section_pad[s], from + g.key_scales_at[s], keys_to, g.key_pad);
-        first += g.section_pad[s];
-      }
-      if (!g.shared_values) {
-        DecodeQ8(from + g.values_at, g.value_pad, 0, g.value_pad, from + g.value_scales_at, values_to,
-                 g.value_pad);
-      }
+    int64_t first = 0;
+    for (int64_t s = 0; s < g.num_sections; ++s) {
+      DecodeInts(g.type, from, g.key_pad, first, g.section_pad[s], from + g.key_scales_at[s], keys_to,
+                 g.key_pad);
+      first += g.section_pad[s];
     }
+    if (g.shared_values) continue;
+    DecodeInts(g.type, from + g.values_at, g.value_pad, 0, g.value_pad, from + g.value_scales_at, values_to,
+               g.value_pad);
   }
 }
 
