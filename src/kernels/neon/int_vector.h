@@ -55,6 +55,10 @@ DS_INLINE I SignedCodes(I v) { return v; }
 DS_INLINE I Dot4(I sum, I codes, I bytes) {
   return vdotq_s32(sum, vreinterpretq_s8_s32(codes), vreinterpretq_s8_s32(bytes));
 }
+template <int kBits>
+DS_INLINE I SplatShiftedLeft(const int32_t* p) {
+  return ShiftLeft<kBits>(SplatI(*p));
+}
 DS_INLINE I DotSigned4(I sum, I codes, I bytes) { return Dot4(sum, codes, bytes); }
 // Products are added in 32 bits at once: the three below are never called.
 constexpr int kMostPairedCodes = 0;

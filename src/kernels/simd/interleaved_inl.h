@@ -25,9 +25,9 @@ DS_INLINE I SplatWord(const int8_t* p) {
 
 // What the codes' offset adds to a sum.
 template <class Format>
-DS_INLINE I SumStart(int32_t minus_sum) {
+DS_INLINE I SumStart(const int32_t& minus_sum) {
   if constexpr (Format::kOffsetBits < 0) return SplatI(0);
-  return ShiftLeft<(Format::kOffsetBits < 0 ? 0 : Format::kOffsetBits)>(SplatI(minus_sum));
+  return SplatShiftedLeft<(Format::kOffsetBits < 0 ? 0 : Format::kOffsetBits)>(&minus_sum);
 }
 
 template <class Format>
@@ -57,6 +57,10 @@ DS_INLINE void AddDots(const I (&codes)[kParts][8], int first, const int8_t* val
     for (int i = j; i < j + kPaired; ++i) {
 #pragma GCC unroll 16
       for (int r = 0; r < kRows; ++r) {
+        if constexpr (kParts == 1 && kPaired == 1) {
+          dots[0][r] = Dot4Word(dots[0][r], codes[0][first + i], values + r * 32 + (first + i) * 4);
+          continue;
+        }
         const I bytes = SplatWord(values + r * 32 + (first + i) * 4);
 #pragma GCC unroll 2
         for (int p = 0; p < kParts; ++p) {
@@ -89,9 +93,9 @@ DS_INLINE void AddBlock(const I (&codes)[kParts][8], const typename Format::Scal
     I dots[kParts][kRows];
 #pragma GCC unroll 16
     for (int r = 0; r < kRows; ++r) {
-      const int32_t minus_sum = kPieces == 1 ? x[r].minus_sum
-                                : h == 0     ? x[r].minus_sum_low
-                                             : x[r].minus_sum_high;
+      const int32_t& minus_sum = kPieces == 1 ? x[r].minus_sum
+                                 : h == 0     ? x[r].minus_sum_low
+                                              : x[r].minus_sum_high;
 #pragma GCC unroll 2
       for (int p = 0; p < kParts; ++p) dots[p][r] = SumStart<Format>(minus_sum);
     }
