@@ -11,6 +11,7 @@ using I = __m256i;
 // 4 rows' running products of both halves of a group at a time; codes and sums are read from the stack.
 constexpr int kMaxTileRows = 8;
 constexpr int kTileParts = 2;
+constexpr int kUnrolledRows = 4;  // avx512vnni/int_vector.h
 // vpmaddubsw adds two products in 16 bits with saturation: harmless for codes below 128. 8-bit codes stay
 // signed and are multiplied by magnitude, the sign moved to the other factor (DotSigned4).
 constexpr int kSignedOffsetBits = -1;

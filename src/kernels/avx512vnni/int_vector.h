@@ -12,6 +12,9 @@ using I = __m512i;
 // 16 sums, 8 codes, 4 running products, their scales: 31 of 32 registers.
 constexpr int kMaxTileRows = 16;
 constexpr int kTileParts = 1;
+// Tiles of up to so many rows repeat their code for each 32 columns of 256, so that shifts are by known
+// numbers of bits: one instruction instead of two.
+constexpr int kUnrolledRows = 8;
 // vpdpbusd multiplies unsigned by signed bytes: 8-bit codes are made unsigned by an offset of 2^7.
 constexpr int kSignedOffsetBits = 7;
 
@@ -39,7 +42,7 @@ template <int kBits>
 DS_INLINE I ShiftRightSigned(I v) {
   return _mm512_srai_epi32(v, kBits);
 }
-DS_INLINE I ShiftRight(I v, int64_t bits) { return _mm512_srl_epi32(v, _mm_cvtsi64_si128(bits)); }
+DS_INLINE I ShiftRight(I v, int64_t bits) { return _mm512_srli_epi32(v, static_cast<unsigned>(bits)); }
 DS_INLINE I Lookup(const uint8_t table[16], I nibbles) {
   const __m128i t = _mm_loadu_si128(reinterpret_cast<const __m128i*>(table));
   return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(t), nibbles);

@@ -12,6 +12,7 @@ using I = int32x4_t;
 // 8 sums, 8 codes, 4 running products, an activation each and their scales: below 32 registers.
 constexpr int kMaxTileRows = 8;
 constexpr int kTileParts = 1;
+constexpr int kUnrolledRows = 0;  // shifts by any number of bits are one instruction
 // sdot multiplies signed bytes: 8-bit codes as they are, and codes below 128 are the same signed.
 constexpr int kSignedOffsetBits = -1;
 

@@ -125,17 +125,20 @@ void Tile(const uint8_t* group, int lane, const int8_t* values, const BlockScale
           int64_t num_records, F (&y)[kRows][kParts]) {
   // Chains of products that run at once: enough to hide their latency, few enough for the registers.
   constexpr int kChains = kRows % 4 == 0 ? 4 : kRows;
+  // Asked for with each 32 columns: a record's lines at once would have to wait for each other.
+  constexpr int kSubBytes = 16 * Format::kBlockBytes / (Format::kBlockCols / 32);
   F sums[kRows][kParts];
 #pragma GCC unroll 16
   for (int r = 0; r < kRows; ++r) {
     for (int p = 0; p < kParts; ++p) sums[r][p] = Set1(0.0f);
   }
   for (int64_t i = 0; i < num_records; ++i) {
-    for (int at = 0; at < 16 * Format::kBlockBytes; at += 64) __builtin_prefetch(group + kPrefetchBytes + at);
     typename Format::Scales scales[kParts];
     for (int p = 0; p < kParts; ++p) Format::LoadScales(group, lane + p * kLanes, &scales[p]);
-#pragma GCC unroll 1
-    for (int64_t sub = 0; sub < Format::kBlockCols / 32; ++sub) {
+    const auto add_sub = [&](int64_t sub) __attribute__((always_inline)) {
+      for (int at = 0; at < kSubBytes; at += 64) {
+        __builtin_prefetch(group + kPrefetchBytes + sub * kSubBytes + at);
+      }
       I codes[kParts][8];
       for (int p = 0; p < kParts; ++p) Format::Codes(group, sub, lane + p * kLanes, codes[p]);
 #pragma GCC unroll 4
@@ -144,6 +147,13 @@ void Tile(const uint8_t* group, int lane, const int8_t* values, const BlockScale
       }
       values += step * 32;
       x += step;
+    };
+    if constexpr (Format::kBlockCols == 256 && kRows <= kUnrolledRows) {
+#pragma GCC unroll 8
+      for (int64_t sub = 0; sub < 8; ++sub) add_sub(sub);
+    } else {
+#pragma GCC unroll 1
+      for (int64_t sub = 0; sub < Format::kBlockCols / 32; ++sub) add_sub(sub);
     }
     group += 16 * Format::kBlockBytes;
   }
