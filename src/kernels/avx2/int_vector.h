@@ -64,11 +64,17 @@ DS_INLINE I AddPairs(I a, I b) { return Kept(_mm256_add_epi16(a, b)); }
 DS_INLINE I AddWidened(I sum, I pairs) {
   return Kept(_mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1))));
 }
-// The same as Dot4 for codes from -128 to 127 and bytes from -127 to 127: 2 * 128 * 127 fits 16 bits.
+// With the four bytes at `word` for all lanes.
+DS_INLINE I Dot4Word(I sum, I codes, const int8_t* word) {
+  int32_t bytes;
+  __builtin_memcpy(&bytes, word, sizeof(bytes));
+  return Dot4(sum, codes, SplatI(bytes));
+}
 template <int kBits>
 DS_INLINE I SplatShiftedLeft(const int32_t* p) {
   return ShiftLeft<kBits>(SplatI(*p));
 }
+// The same as Dot4 for codes from -128 to 127 and bytes from -127 to 127: 2 * 128 * 127 fits 16 bits.
 DS_INLINE I DotSigned4(I sum, I codes, I bytes) {
   return Dot4(sum, _mm256_abs_epi8(codes), _mm256_sign_epi8(bytes, codes));
 }

@@ -50,8 +50,8 @@ DS_INLINE I Lookup(const uint8_t table[16], I nibbles) {
 DS_INLINE I SignedCodes(I v) { return _mm512_xor_si512(v, SplatBytes(0x80)); }
 // sum + the four products of each lane's unsigned codes with the signed bytes.
 DS_INLINE I Dot4(I sum, I codes, I bytes) { return _mm512_dpbusd_epi32(sum, codes, bytes); }
-// With four bytes for all lanes, read as they are used: GCC would load them apart, and two instructions for a
-// product are more than the processor's front end brings.
+// With the four bytes at `word` for all lanes, read as they are used: GCC would load them apart, and two
+// instructions for a product are more than the processor's front end brings.
 DS_INLINE I Dot4Word(I sum, I codes, const int8_t* word) {
   asm("vpdpbusd %2%{1to16%}, %1, %0" : "+v"(sum) : "v"(codes), "m"(*reinterpret_cast<const int32_t*>(word)));
   return sum;

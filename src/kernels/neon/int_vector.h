@@ -56,6 +56,12 @@ DS_INLINE I SignedCodes(I v) { return v; }
 DS_INLINE I Dot4(I sum, I codes, I bytes) {
   return vdotq_s32(sum, vreinterpretq_s8_s32(codes), vreinterpretq_s8_s32(bytes));
 }
+// With the four bytes at `word` for all lanes.
+DS_INLINE I Dot4Word(I sum, I codes, const int8_t* word) {
+  int32_t bytes;
+  __builtin_memcpy(&bytes, word, sizeof(bytes));
+  return Dot4(sum, codes, SplatI(bytes));
+}
 template <int kBits>
 DS_INLINE I SplatShiftedLeft(const int32_t* p) {
   return ShiftLeft<kBits>(SplatI(*p));

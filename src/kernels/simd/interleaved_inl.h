@@ -31,6 +31,12 @@ DS_INLINE I SumStart(const int32_t& minus_sum) {
 }
 
 template <class Format>
+DS_INLINE I DotWord(I sum, I codes, const int8_t* word) {
+  if constexpr (Format::kSignedCodes) return DotSigned4(sum, codes, SplatWord(word));
+  return Dot4Word(sum, codes, word);
+}
+
+template <class Format>
 DS_INLINE I DotCodes(I sum, I codes, I bytes) {
   if constexpr (Format::kSignedCodes) return DotSigned4(sum, codes, bytes);
   return Dot4(sum, codes, bytes);
@@ -58,7 +64,7 @@ DS_INLINE void AddDots(const I (&codes)[kParts][8], int first, const int8_t* val
 #pragma GCC unroll 16
       for (int r = 0; r < kRows; ++r) {
         if constexpr (kParts == 1 && kPaired == 1) {
-          dots[0][r] = Dot4Word(dots[0][r], codes[0][first + i], values + r * 32 + (first + i) * 4);
+          dots[0][r] = DotWord<Format>(dots[0][r], codes[0][first + i], values + r * 32 + (first + i) * 4);
           continue;
         }
         const I bytes = SplatWord(values + r * 32 + (first + i) * 4);
