@@ -189,7 +189,7 @@ TEST_F(Programs, InspectPrintsTheModelCardsNumbers) {
   EXPECT_NEAR((*json)["active_parameters"].get<double>(), 13.8e6, 0.1e6);
   EXPECT_NEAR((*json)["mtp_parameters"].get<double>(), 5.7e6, 0.1e6);
   EXPECT_EQ((*json)["num_experts"], 32);
-  EXPECT_EQ((*json)["kv_bytes_per_token"], 8 * (128 + 32) * 2);
+  EXPECT_EQ((*json)["kv_bytes_per_token"], 8 * ((128 + 32) * 2 + 2 * 4));  // two sections with a scale each
   EXPECT_TRUE((*json)["fits_in_memory"].get<bool>());
 }
 
