@@ -7,7 +7,7 @@
 namespace deepshock {
 namespace {
 
-// What one thread multiplies in the time that handing work to another takes.
+// Products from which on the threads share a phase: some times what handing work over takes.
 constexpr int64_t kMinProducts = 1 << 15;
 
 // y[:, begin..end) of one matrix over a batch's gathered rows, bias added.

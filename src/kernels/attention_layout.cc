@@ -11,9 +11,6 @@ namespace {
 
 constexpr std::string_view kNames[] = {"f32", "q16", "q8"};
 
-// The largest magnitude from which on numbers are told from zeros: one by a smaller number would be infinite.
-constexpr float kLeastScaled = 0x1p-100f;
-
 // Where element `dim` of `slot` lies in an array [32][pad] stored in side x side blocks, in elements.
 int64_t BlockedIndex(int64_t side, int64_t pad, int64_t slot, int64_t dim) {
   return slot / side * side * pad + dim / side * side * side + slot % side * side + dim % side;
@@ -61,6 +58,15 @@ Quantised StoreInts(const float* x, int64_t dims, int64_t first, int64_t pad, in
 void PutScale(const Quantised& q, std::byte* scales, int64_t slot, bool with_sum) {
   std::memcpy(scales + slot * 4, &q.scale, sizeof(float));
   if (with_sum) std::memcpy(scales + (kKvGroup + slot) * 4, &q.sum, sizeof(int32_t));
+}
+
+// `dims` numbers of a type that has scales, and their scale.
+void StoreScaled(KvType type, const float* x, int64_t dims, int64_t first, int64_t pad, int64_t slot,
+                 std::byte* array, std::byte* scales, bool is_key) {
+  const bool is_q8 = type == KvType::kQ8;
+  const Quantised q = is_q8 ? StoreInts<int8_t>(x, dims, first, pad, slot, array)
+                            : StoreInts<int16_t>(x, dims, first, pad, slot, array);
+  PutScale(q, scales, slot, is_q8 && is_key);
 }
 
 float GetFloat(const std::byte* at) {
@@ -112,26 +118,20 @@ void StoreKv(const KvLayout& layout, const float* key, const float* value, int64
   for (int64_t s = 0; s < layout.num_sections(); ++s) {
     const int64_t first = s == 0 ? 0 : layout.first_pad();
     const float* x = key + (s == 0 ? 0 : layout.first_section());
-    std::byte* scales = part + layout.key_scales_at(s);
     if (layout.type == KvType::kF32) {
       std::memcpy(part + (slot * layout.key_pad() + first) * 4, x, static_cast<size_t>(section_dims[s]) * 4);
-    } else if (layout.type == KvType::kQ16) {
-      PutScale(StoreInts<int16_t>(x, section_dims[s], first, layout.key_pad(), slot, part), scales, slot,
-               false);
     } else {
-      PutScale(StoreInts<int8_t>(x, section_dims[s], first, layout.key_pad(), slot, part), scales, slot,
-               true);
+      StoreScaled(layout.type, x, section_dims[s], first, layout.key_pad(), slot, part,
+                  part + layout.key_scales_at(s), true);
     }
   }
   if (layout.shared_values) return;
   const int64_t dims = layout.value_dim, pad = layout.value_pad();
-  std::byte *values = part + layout.values_at(), *scales = part + layout.value_scales_at();
-  if (layout.type == KvType::kF32) StoreF32(value, dims, pad, slot, values);
-  if (layout.type == KvType::kQ16) {
-    PutScale(StoreInts<int16_t>(value, dims, 0, pad, slot, values), scales, slot, false);
-  }
-  if (layout.type == KvType::kQ8) {
-    PutScale(StoreInts<int8_t>(value, dims, 0, pad, slot, values), scales, slot, false);
+  std::byte* values = part + layout.values_at();
+  if (layout.type == KvType::kF32) {
+    StoreF32(value, dims, pad, slot, values);
+  } else {
+    StoreScaled(layout.type, value, dims, 0, pad, slot, values, part + layout.value_scales_at(), false);
   }
 }
 

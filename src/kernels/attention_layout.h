@@ -31,6 +31,8 @@ Result<KvType> KvTypeByName(std::string_view name);
 
 inline constexpr int64_t kKvGroup = 32;  // tokens
 inline constexpr int64_t kKvPad = 16;    // dims
+// Rows whose largest magnitude is no more are stored as zeros: one by it would be infinite.
+inline constexpr float kLeastScaled = 0x1p-100f;
 
 constexpr int64_t PadDims(int64_t dims) { return (dims + kKvPad - 1) / kKvPad * kKvPad; }
 

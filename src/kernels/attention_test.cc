@@ -167,8 +167,7 @@ struct Expected {
 //  - weights times value scales are rounded by half a unit of their block, which is in proportion to the
 //    largest of them, at most the largest in the query's reach;
 //  - the sums of n terms in float32, in any order, are within n u of the terms' magnitudes; joining blocks
-//  and
-//    exponentials add some more.
+//    and exponentials add some more.
 Expected Exact(const Problem& p, std::string_view table, int64_t row, int64_t head) {
   const Shape& s = p.shape;
   const int64_t position = p.first_position + row, kv_head = head / (s.heads / s.kv_heads);

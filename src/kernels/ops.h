@@ -81,8 +81,8 @@ void MatMul(Compute& compute, const Matrix& w, const Matrix& bias, const float* 
 // y [T, n] = RMSNorm(x [T, n]); y may be x. `weight` is [1, n], any dtype.
 void RmsNorm(Compute& compute, const Matrix& weight, float eps, const float* x, int64_t num_tokens, float* y);
 
-// Products of 8-bit numbers that one thread does in the time that handing work to another takes: the least
-// that a run of an expert phase's tasks holds. MatMul goes down to a quarter of it.
+// Products of 8-bit numbers from which on the threads share a phase of the experts. MatMul's tasks go down to a
+// quarter of it.
 inline constexpr int64_t kMinIntegerProducts = 1 << 18;
 
 // Rows of an interleaved matrix for one task: enough work to be worth handing over, an equal share for each

@@ -21,7 +21,7 @@ constexpr float kMostWord = 32767;
 constexpr float kMostInLane = 65400, kMostInLaneQ8 = kMostInLane * 258;
 
 // 1 / unit, or 0 where that would be infinite; NaN stays.
-DS_INLINE float InverseOf(float unit) { return unit < 0x1p-100f ? 0.0f : 1 / unit; }
+DS_INLINE float InverseOf(float unit) { return unit < kLeastScaled ? 0.0f : 1 / unit; }
 
 // most_in_lane is for sums of two dims of every kLanes.
 void PackQueryWords(const KvGeometry& g, const float* query, float scale, float most_in_lane,
@@ -197,7 +197,7 @@ DS_INLINE void StorePair(const float* row0, const float* row1, int64_t dims, int
     }
     const float max = ReduceMax(largest), nan = ReduceSum(poison);
     scales[i] = nan == 0 ? max / kMostWord : nan;
-    inverse[i] = nan == 0 && max > 0x1p-100f ? kMostWord / max : 0;
+    inverse[i] = nan == 0 && max > kLeastScaled ? kMostWord / max : 0;
   }
   for (int64_t k = 0; k < pad; k += kLanes, out += kWordsBytes) {
     alignas(64) int16_t words[2][kLanes];
